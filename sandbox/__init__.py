@@ -1,0 +1,1 @@
+"""Stand-ins and the local Functions host: what a developer's machine lacks. Never deployed."""

@@ -1,0 +1,184 @@
+"""Puts the parts together, once a process, on first use. Importing this module is cheap: the doors do it at start."""
+
+from __future__ import annotations
+
+import functools
+import os
+import random
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shared.config.clock import Clock
+    from shared.config.secrets import Secrets
+    from shared.config.settings import Settings
+    from shared.dataverse.client import DataverseClient
+    from shared.dataverse.destination import DynamicsDestination
+    from shared.handoff.desk import Destination, HandoffDesk
+    from shared.handoff.gate import Gate
+    from shared.handoff.reconciler import Reconciler
+    from shared.ledger.ledger import TableLedger
+    from shared.opencx.client import OpenCXClient
+
+VERSION = "0.1.0"
+
+
+class Application:
+    """The service: its settings, and its parts, each made when it is first needed.
+
+    Args:
+        environ: the app settings.
+        clock: time; the machine's by default.
+    """
+
+    def __init__(self, environ: Mapping[str, str], *, clock: Clock | None = None) -> None:
+        from shared.config.clock import SystemClock  # noqa: PLC0415 - see the module's docstring
+        from shared.config.settings import Settings  # noqa: PLC0415
+
+        self.settings: Settings = Settings(environ)
+        self.clock: Clock = clock or SystemClock()
+
+    @functools.cached_property
+    def max_body_bytes(self) -> int:
+        """MAX_BODY_BYTES."""
+        return int(self.settings.number("MAX_BODY_BYTES", 4 * 1024 * 1024, least=1024, most=64 * 1024 * 1024))
+
+    @functools.cached_property
+    def retention_days(self) -> float:
+        """RECORD_RETENTION_DAYS."""
+        return self.settings.number("RECORD_RETENTION_DAYS", 90, least=1, most=3650)
+
+    @functools.cached_property
+    def secrets(self) -> Secrets:
+        """Secrets from Key Vault or the environment."""
+        from shared.config.secrets import Secrets  # noqa: PLC0415
+
+        return Secrets(self.settings, clock=self.clock)
+
+    @functools.cached_property
+    def ledger(self) -> TableLedger:
+        """The records."""
+        from shared.ledger.ledger import TableLedger  # noqa: PLC0415
+        from shared.ledger.table import Table, connect  # noqa: PLC0415
+
+        return TableLedger(Table(lambda: connect(self.settings), monotonic=self.clock.monotonic))
+
+    @functools.cached_property
+    def gate(self) -> Gate:
+        """The gate before each system."""
+        from shared.handoff.gate import Gate  # noqa: PLC0415
+
+        return Gate(self.ledger, now=self.clock.now, monotonic=self.clock.monotonic)
+
+    @functools.cached_property
+    def dataverse(self) -> DataverseClient:
+        """The Dataverse client. Raises ConfigurationFault while a setting is wrong."""
+        from shared.dataverse import settings  # noqa: PLC0415
+        from shared.dataverse.client import DataverseClient  # noqa: PLC0415
+        from shared.dataverse.token import TokenSource  # noqa: PLC0415
+
+        access = settings.access(self.settings)
+        tokens = TokenSource(
+            lambda: access,
+            secrets=self.secrets,
+            clock=self.clock,
+            wall_seconds=lambda: self.clock.now().timestamp(),
+        )
+        return DataverseClient(access.origin, tokens=tokens, monotonic=self.clock.monotonic, now=self.clock.now)
+
+    @functools.cached_property
+    def dynamics(self) -> DynamicsDestination:
+        """Dynamics 365. Raises ConfigurationFault while a setting is wrong."""
+        from shared.dataverse import settings  # noqa: PLC0415
+        from shared.dataverse.destination import DynamicsDestination  # noqa: PLC0415
+        from shared.dataverse.metadata import Metadata  # noqa: PLC0415
+
+        return DynamicsDestination(
+            self.dataverse,
+            metadata=Metadata(self.clock.monotonic),
+            defaults=settings.defaults(self.settings),
+            live_work_items=lambda: settings.live_work_items(self.settings),
+        )
+
+    @functools.cached_property
+    def opencx(self) -> OpenCXClient | None:
+        """OpenCX's API; None when no key is set."""
+        from shared.opencx.client import OpenCXClient  # noqa: PLC0415
+
+        if not self.reads_opencx:
+            return None
+        return OpenCXClient(
+            self.settings.origin("OPENCX_API_URL", system="opencx", default="https://api.open.cx"),
+            api_key=lambda: self.secrets.get("OPENCX_API_KEY", system="opencx"),
+            monotonic=self.clock.monotonic,
+            now=self.clock.now,
+        )
+
+    @property
+    def reads_opencx(self) -> bool:
+        """Whether what a request leaves out can be read from OpenCX."""
+        return self.secrets.is_set("OPENCX_API_KEY")
+
+    @functools.cached_property
+    def routes(self) -> dict[str, str]:
+        """HANDOFF_ROUTES: channel to target. A malformed one counts as empty; ``/api/connections`` says so."""
+        from shared.errors import ConfigurationFault  # noqa: PLC0415
+        from shared.handoff import channel  # noqa: PLC0415
+
+        try:
+            routes = self.settings.json_object("HANDOFF_ROUTES", system="handoff")
+        except ConfigurationFault:
+            return {}
+        return {channel.normalise(str(name)): str(target) for name, target in routes.items()}
+
+    @functools.cached_property
+    def desk(self) -> HandoffDesk:
+        """The use case."""
+        from shared.handoff.desk import HandoffDesk  # noqa: PLC0415
+
+        return HandoffDesk(
+            ledger=self.ledger,
+            gate=self.gate,
+            destination=self.destination,
+            source=lambda: self.opencx,
+            routes=self.routes,
+            clock=self.clock,
+            random=random.random,
+            budget_seconds=self.settings.number("HANDOFF_BUDGET_SECONDS", 25, least=2, most=55),
+        )
+
+    @functools.cached_property
+    def reconciler(self) -> Reconciler:
+        """The timer's work."""
+        from datetime import timedelta  # noqa: PLC0415
+
+        from shared.handoff.reconciler import Reconciler  # noqa: PLC0415
+
+        return Reconciler(
+            self.desk,
+            gate=self.gate,
+            ledger=self.ledger,
+            clock=self.clock,
+            rate_per_second=self.settings.number("RECONCILE_HANDOFFS_PER_SECOND", 7, least=0.1, most=1000),
+            retention=timedelta(days=self.retention_days),
+        )
+
+    def destination(self, target: str) -> Destination:
+        """The system of that name. Raises ConfigurationFault when it is not set up."""
+        from shared.errors import ConfigurationFault  # noqa: PLC0415
+
+        if target == "dynamics365":
+            return self.dynamics
+        raise ConfigurationFault(
+            f"Target {target} is not available in this version.",
+            code="target_not_available",
+            system=target,
+            fix="Use target dynamics365, in HANDOFF_ROUTES and in the request.",
+        )
+
+
+@functools.cache
+def application() -> Application:
+    """The one application of this process, on the process's environment."""
+    return Application(os.environ)

@@ -1,0 +1,25 @@
+"""Who this service is to Azure: one credential a process, its SDK loaded on first use."""
+
+import functools
+import os
+from urllib.parse import urlsplit
+
+from azure.core.credentials import TokenCredential
+
+_CLOUDS = frozenset({"login.microsoftonline.com", "login.chinacloudapi.cn", "login.microsoftonline.us"})
+
+
+def is_known_cloud(authority: str | None) -> bool:
+    """Whether the authority is one of Microsoft's clouds, whose instances Entra can vouch for."""
+    if not authority:
+        return True
+    return urlsplit(authority if "://" in authority else f"https://{authority}").hostname in _CLOUDS
+
+
+@functools.cache
+def default_credential() -> TokenCredential:
+    """The credential for Key Vault and Table Storage: the managed identity in Azure, the developer's locally."""
+    from azure.identity import DefaultAzureCredential  # noqa: PLC0415
+
+    known = is_known_cloud(os.environ.get("AZURE_AUTHORITY_HOST"))
+    return DefaultAzureCredential(disable_instance_discovery=not known)

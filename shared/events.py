@@ -1,0 +1,59 @@
+"""The log events of the service: their names and dimensions in one place, one line of JSON each.
+
+Dimensions are ids, codes and numbers. A customer's text, a secret or a token is never one.
+"""
+
+import json
+import logging
+
+HANDOFF_STORED = "handoff.stored"
+HANDOFF_COMPLETED = "handoff.completed"
+HANDOFF_REPLAYED = "handoff.replayed"
+HANDOFF_RETRYING = "handoff.retrying"
+HANDOFF_WAITING = "handoff.waiting"
+HANDOFF_FAILED = "handoff.failed"
+HANDOFF_UNRECORDED = "handoff.unrecorded"
+HANDOFF_CRASHED = "handoff.crashed"
+LEDGER_UNAVAILABLE = "ledger.unavailable"
+SYSTEM_CLOSED = "system.closed"
+SYSTEM_OPENED = "system.opened"
+RECONCILE_DONE = "reconcile.done"
+PART_LEFT_OUT = "part.left_out"
+SECRET_STALE = "secret.stale"  # noqa: S105 - the name of an event
+REQUEST_REFUSED = "request.refused"
+
+_LEVELS = {
+    HANDOFF_RETRYING: logging.WARNING,
+    HANDOFF_WAITING: logging.WARNING,
+    HANDOFF_UNRECORDED: logging.WARNING,
+    LEDGER_UNAVAILABLE: logging.WARNING,
+    PART_LEFT_OUT: logging.WARNING,
+    SECRET_STALE: logging.WARNING,
+    SYSTEM_CLOSED: logging.ERROR,
+    HANDOFF_FAILED: logging.ERROR,
+    HANDOFF_CRASHED: logging.ERROR,
+}
+
+_log = logging.getLogger("opencx_handoff")
+
+
+def emit(event: str, *, exc_info: bool = False, **dimensions: str | float | bool | None) -> None:
+    """Write one event to the log; dimensions that are None are left out.
+
+    With ``exc_info`` the traceback's places are added, without the exception's own text, which may quote anything.
+    """
+    fields = {name: value for name, value in dimensions.items() if value is not None}
+    if exc_info:
+        fields["where"] = _where()
+    level = _LEVELS.get(event, logging.INFO)
+    if _log.isEnabledFor(level):
+        _log.log(level, "%s", json.dumps({"event": event, **fields}))
+
+
+def _where() -> str:
+    import sys  # noqa: PLC0415 - only on the way of a crash
+    import traceback  # noqa: PLC0415
+    from pathlib import Path  # noqa: PLC0415
+
+    frames = traceback.extract_tb(sys.exc_info()[2])[-6:]
+    return " > ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)

@@ -1,0 +1,132 @@
+"""The timer's work: go on with what is due, oldest first, bounded in time, parallelism and pace; purge what is old."""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+
+from shared import events
+from shared.config.clock import Clock
+from shared.errors import LedgerUnavailable
+from shared.handoff.desk import Answer, HandoffDesk
+from shared.handoff.gate import Gate
+from shared.handoff.record import COMPLETED, FAILED, Due, Ledger
+
+WORKERS = 8
+"""Handoffs at a time; Dataverse lets a user have 52 requests at work, and new handoffs need theirs."""
+BATCH = 64
+BUDGET_SECONDS = 50.0
+PURGE_EVERY = timedelta(hours=1)
+PURGE_MOST = 2000
+
+
+@dataclass
+class Report:
+    """What one run did. ``held_back`` were due, but their system is closed."""
+
+    completed: int = 0
+    postponed: int = 0
+    failed: int = 0
+    gone: int = 0
+    held_back: int = 0
+    purged: int = 0
+    seconds: float = 0.0
+
+
+class Reconciler:
+    """Runs once a tick. Two of them at once are harmless: every handoff is taken by a conditional write.
+
+    Args:
+        rate_per_second: handoffs begun a second at most; each costs Dataverse two requests, and its limit is 6,000
+            in 5 minutes for a user and web server. The default leaves a third of that to new handoffs.
+        retention: how long records of ended handoffs are kept.
+    """
+
+    def __init__(
+        self,
+        desk: HandoffDesk,
+        *,
+        gate: Gate,
+        ledger: Ledger,
+        clock: Clock,
+        rate_per_second: float,
+        retention: timedelta,
+        budget_seconds: float = BUDGET_SECONDS,
+        executor: Callable[[], ThreadPoolExecutor] = lambda: ThreadPoolExecutor(WORKERS, "reconcile"),
+    ) -> None:
+        self._desk = desk
+        self._gate = gate
+        self._ledger = ledger
+        self._clock = clock
+        self._interval_seconds = 1 / rate_per_second
+        self._retention = retention
+        self._budget_seconds = budget_seconds
+        self._executor = executor
+        self._next_start = 0.0
+        self._purged_at: float | None = None
+
+    def run(self) -> Report:
+        """One tick."""
+        started = self._clock.monotonic()
+        report = Report()
+        try:
+            with self._executor() as pool:
+                while self._clock.monotonic() < started + self._budget_seconds:
+                    if not self._round(pool, report, until=started + self._budget_seconds):
+                        break
+            self._purge(report)
+        except LedgerUnavailable as error:
+            events.emit(events.LEDGER_UNAVAILABLE, code=error.code)
+        report.seconds = round(self._clock.monotonic() - started, 3)
+        events.emit(events.RECONCILE_DONE, **asdict(report))
+        return report
+
+    def _round(self, pool: ThreadPoolExecutor, report: Report, *, until: float) -> bool:
+        """Take one batch of what is due; False when there was nothing to do."""
+        running: set[Future[Answer | None]] = set()
+        report.held_back = 0
+        begun = 0
+        for due in self._desk.due(limit=BATCH):
+            if self._clock.monotonic() >= until:
+                break
+            if not self._gate.admit(due.target).is_open:
+                report.held_back += 1
+                continue
+            self._pace()
+            if len(running) >= WORKERS:
+                done, running = wait(running, return_when="FIRST_COMPLETED")
+                self._count(done, report)
+            running.add(pool.submit(self._resume, due))
+            begun += 1
+        done, _ = wait(running)
+        self._count(done, report)
+        return begun > 0
+
+    def _resume(self, due: Due) -> Answer | None:
+        return self._desk.resume(due)
+
+    def _count(self, done: set[Future[Answer | None]], report: Report) -> None:
+        for future in done:
+            answer = future.result()
+            if answer is None:
+                report.gone += 1
+            elif answer.record.state == COMPLETED:
+                report.completed += 1
+            elif answer.record.state == FAILED:
+                report.failed += 1
+            else:
+                report.postponed += 1
+
+    def _pace(self) -> None:
+        """Wait so that handoffs begin at an even pace: a backlog must not come as a burst."""
+        now = self._clock.monotonic()
+        if self._next_start > now:
+            self._clock.sleep(self._next_start - now)
+        self._next_start = max(now, self._next_start) + self._interval_seconds
+
+    def _purge(self, report: Report) -> None:
+        now = self._clock.monotonic()
+        if self._purged_at is not None and now - self._purged_at < PURGE_EVERY.total_seconds():
+            return
+        report.purged = self._ledger.purge(before=self._clock.now() - self._retention, limit=PURGE_MOST)
+        self._purged_at = now

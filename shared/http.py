@@ -1,0 +1,61 @@
+"""Outgoing HTTP: one pooled `requests` session a system, and what its failures mean."""
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http.cookiejar import DefaultCookiePolicy
+
+import requests
+from requests.adapters import HTTPAdapter
+
+CONNECT_TIMEOUT_SECONDS = 5.0
+READ_TIMEOUT_SECONDS = 20.0
+POOL_SIZE = 52
+"""As many connections as Dataverse lets one user have at work (reference: service protection limits)."""
+LONGEST_RETRY_AFTER_SECONDS = 3600.0
+
+
+def session(origin: str) -> requests.Session:
+    """A session for one origin.
+
+    Proxies and certificate authorities are read from the environment once, here, instead of at every call
+    (``trust_env`` would also read .netrc). Cookies are refused: Dataverse's affinity cookie would tie all calls to
+    one web server, and its limits count a server (Microsoft's guidance on sending requests in parallel).
+    """
+    made = requests.Session()
+    made.trust_env = False
+    made.proxies = dict(requests.utils.get_environ_proxies(origin))
+    made.verify = next(
+        (
+            os.environ[name]
+            for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+            if os.environ.get(name)
+        ),
+        True,
+    )
+    made.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    made.mount("https://", HTTPAdapter(pool_connections=4, pool_maxsize=POOL_SIZE))
+    made.mount("http://", HTTPAdapter(pool_connections=4, pool_maxsize=POOL_SIZE))
+    return made
+
+
+def retry_after_seconds(headers: Mapping[str, str], *, now: datetime) -> float | None:
+    """The wait that ``Retry-After`` asks for, in seconds or as a date (RFC 9110, 10.2.3); capped at an hour."""
+    value = headers.get("Retry-After", "").strip()
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            moment = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        seconds = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds()
+    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_SECONDS) if seconds == seconds else None  # noqa: PLR0124 - NaN
+
+
+def timeouts(seconds_left: float) -> tuple[float, float]:
+    """The connect and read time-outs of one call, within what is left of the budget."""
+    return min(CONNECT_TIMEOUT_SECONDS, seconds_left), min(READ_TIMEOUT_SECONDS, seconds_left)

@@ -1,0 +1,1 @@
+"""The records of handoffs in Azure Table Storage: written before the first outside call, never blindly."""

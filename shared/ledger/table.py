@@ -1,0 +1,173 @@
+"""The table itself: a client with time-outs that fit a function, and every failure as one of ours.
+
+Facts (measured with azure-data-tables 12.7): by default it retries for minutes; it repeats a POST after a 500 or 503,
+so a 409 or 412 may be the echo of one's own first try; in a transaction a missing row to delete is a 404.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from shared import http
+from shared.config.settings import Settings
+from shared.errors import LedgerUnavailable
+
+if TYPE_CHECKING:
+    from azure.data.tables import TableClient
+
+TABLE_NAME = "opencxhandoffs"
+REST_SECONDS = 3.0
+"""After the table could not be reached, how long it is not asked again: nobody waits for the same time-out twice."""
+
+
+class Conflict(Exception):
+    """A condition of a write did not hold."""
+
+
+class Table:
+    """The operations on one table that the ledger needs.
+
+    Args:
+        connect: makes the client; called on first use.
+        monotonic: seconds that only grow.
+    """
+
+    def __init__(self, connect: "Callable[[], TableClient]", *, monotonic: Callable[[], float]) -> None:
+        self._connect = connect
+        self._monotonic = monotonic
+        self._client: TableClient | None = None
+        self._down_until = 0.0
+
+    def get(self, partition: str, row: str, *, select: Sequence[str] | None = None) -> Mapping[str, Any] | None:
+        """One entity, or None."""
+        from azure.core.exceptions import ResourceNotFoundError  # noqa: PLC0415
+
+        try:
+            return self._run(lambda client: client.get_entity(partition, row, select=list(select) if select else None))
+        except ResourceNotFoundError:
+            return None
+
+    def query(self, partition: str, *, after: str, before: str, most: int) -> list[Mapping[str, Any]]:
+        """The first entities of a range of row keys (both ends excluded), in key order."""
+        condition = "PartitionKey eq @partition and RowKey gt @after and RowKey lt @before"
+        parameters = {"partition": partition, "after": after, "before": before}
+
+        def read(client: "TableClient") -> list[Mapping[str, Any]]:
+            found: list[Mapping[str, Any]] = []
+            for entity in client.query_entities(condition, parameters=parameters, results_per_page=min(most, 1000)):
+                found.append(entity)
+                if len(found) == most:
+                    break
+            return found
+
+        return self._run(read)
+
+    def transact(self, operations: Sequence[tuple[Any, ...]]) -> list[Mapping[str, Any]]:
+        """An entity group transaction: all or nothing.
+
+        Raises:
+            Conflict: an entity exists, is gone, or is not at its version.
+            LedgerUnavailable: no answer; it may have been done.
+        """
+        from azure.data.tables import TableTransactionError  # noqa: PLC0415
+
+        try:
+            return self._run(lambda client: list(client.submit_transaction(operations)))
+        except TableTransactionError as error:
+            if error.status_code in (404, 409, 412):
+                raise Conflict from None
+            raise unavailable(error) from None
+
+    def put(self, entity: Mapping[str, Any], *, version: str) -> Mapping[str, Any]:
+        """Create (no version) or replace (at that version) one entity by itself."""
+        from azure.core import MatchConditions  # noqa: PLC0415
+        from azure.core.exceptions import (  # noqa: PLC0415
+            ResourceExistsError,
+            ResourceModifiedError,
+            ResourceNotFoundError,
+        )
+        from azure.data.tables import UpdateMode  # noqa: PLC0415
+
+        def write(client: "TableClient") -> Mapping[str, Any]:
+            if not version:
+                return client.create_entity(entity)
+            return client.update_entity(
+                entity, mode=UpdateMode.REPLACE, etag=version, match_condition=MatchConditions.IfNotModified
+            )
+
+        try:
+            return self._run(write)
+        except (ResourceExistsError, ResourceModifiedError, ResourceNotFoundError):
+            raise Conflict from None
+
+    def _run[T](self, operation: "Callable[[TableClient], T]") -> T:
+        from azure.core.exceptions import AzureError, HttpResponseError, ServiceRequestError  # noqa: PLC0415
+        from azure.core.exceptions import ServiceResponseError as NoResponse  # noqa: PLC0415
+
+        if self._monotonic() < self._down_until:
+            raise LedgerUnavailable("Table Storage did not answer a moment ago.")
+        try:
+            if self._client is None:
+                self._client = self._connect()
+            try:
+                return operation(self._client)
+            except HttpResponseError as error:
+                if _code(error) != "TableNotFound":
+                    raise
+                self._client.create_table()
+                return operation(self._client)
+        except HttpResponseError as error:
+            if error.status_code in (404, 409, 412):
+                raise
+            raise unavailable(error) from None
+        except (ServiceRequestError, NoResponse) as error:
+            self._down_until = self._monotonic() + REST_SECONDS
+            raise unavailable(error) from None
+        except (AzureError, ValueError) as error:
+            raise unavailable(error) from None
+
+
+def connect(settings: Settings) -> "TableClient":
+    """The client of our table, as the settings say where it is.
+
+    Raises:
+        LedgerUnavailable: no setting says where; the message names them.
+    """
+    from azure.core.pipeline.transport import RequestsTransport  # noqa: PLC0415
+    from azure.data.tables import TableServiceClient  # noqa: PLC0415
+
+    from shared.config.identity import default_credential  # noqa: PLC0415
+
+    logging.getLogger("azure.core.pipeline.policies.http_logging_policy").setLevel(logging.WARNING)
+    endpoint = settings.text("TABLES_ENDPOINT") or settings.text("AzureWebJobsStorage__tableServiceUri")
+    text = settings.text("TABLES_CONNECTION_STRING")
+    if text is None and not settings.text("TABLES_ENDPOINT"):
+        text = settings.text("AzureWebJobsStorage")
+    options: dict[str, Any] = {
+        "retry_total": 2,
+        "retry_backoff_factor": 0.2,
+        "connection_timeout": 5,
+        "read_timeout": 10,
+        "transport": RequestsTransport(session=http.session(endpoint or ""), session_owner=True),
+    }
+    if text:
+        return TableServiceClient.from_connection_string(text, **options).get_table_client(TABLE_NAME)
+    if endpoint:
+        service = TableServiceClient(endpoint, credential=default_credential(), **options)
+        return service.get_table_client(TABLE_NAME)
+    message = "No table storage: set TABLES_ENDPOINT, TABLES_CONNECTION_STRING or AzureWebJobsStorage."
+    raise LedgerUnavailable(message, code="ledger_not_configured")
+
+
+def unavailable(error: Exception) -> LedgerUnavailable:
+    """Any failure of the table as ours; the SDK's own text is not passed on."""
+    status = getattr(error, "status_code", None)
+    if status == 403:
+        message = "Table Storage refuses the service's identity: give it Storage Table Data Contributor."
+        return LedgerUnavailable(message, code="ledger_forbidden")
+    what = f"HTTP {status}" if status else type(error).__name__
+    return LedgerUnavailable(f"Table Storage cannot be used ({what}).")
+
+
+def _code(error: Exception) -> str:
+    return str(getattr(error, "error_code", "") or "").rpartition(".")[2]

@@ -1,0 +1,3 @@
+"""OpenCX's REST API: the session and the history of a conversation."""
+
+SYSTEM = "opencx"
