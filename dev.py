@@ -140,9 +140,7 @@ def install(command: Sequence[str], what: str) -> None:
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
         )
     if done.returncode != 0:
-        raise SetupError(
-            f"{done.stdout}\n{what}: failed with exit code {done.returncode}; its output is above."
-        )
+        raise SetupError(f"{done.stdout}\n{what}: failed with exit code {done.returncode}; its output is above.")
 
 
 def set_up_python() -> None:
@@ -186,6 +184,7 @@ def set_up() -> None:
 def call(arguments: Sequence[str]) -> int:
     """Run the project's Python and wait; after Ctrl-C, which the child gets too, until it has cleaned up."""
     child = subprocess.Popen([str(VENV_PYTHON), *arguments], cwd=ROOT)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: child.terminate())
     while True:
         try:
             return child.wait()

@@ -16,50 +16,10 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
+from sandbox.opencx_bodies import CHANNELS, MADE, BadBodyError, Json, check_patch, check_send, item_of, only, parse
 from sandbox.server import Request, Response
 
 _CONTROL = "/_sandbox/"
-_CHANNELS = {
-    "web",
-    "email",
-    "phone_voice",
-    "slack",
-    "sms",
-    "whatsapp",
-    "instagram",
-    "messenger",
-    "api",
-    "web_voice",
-}
-_STATUSES = {"open", "closed_resolved", "closed_unresolved"}
-_SEND = {"sender", "message", "contact", "custom_data", "agent", "should_take_over_session_from_ai"}
-_MESSAGE = {"type", "text", "attachments"}
-_ATTACHMENT = {"name", "url", "base64", "mime_type"}
-_CONTACT = {"name", "email", "phone_number", "avatar_url", "custom_data"}
-_AGENT = {"id", "name", "avatar_url"}
-_PATCH = {
-    "status",
-    "generate_summary_and_sentiment_on_resolve",
-    "reflect_status_change_for_integration",
-    "session_closed_payload",
-}
-_MADE = {
-    "id",
-    "channel",
-    "contact",
-    "language",
-    "handoff",
-    "history",
-    "custom_data",
-    "sentiment",
-    "assist_mode",
-}
-
-Json = dict[str, Any]
-
-
-class _BadBodyError(ValueError):
-    """A request body that OpenCX refuses; the text is its message."""
 
 
 class OpenCX:
@@ -103,11 +63,11 @@ class OpenCX:
 
         Raises ValueError for unknown fields or an unknown channel.
         """
-        _only(given, _MADE, "session")
+        only(given, MADE, "session")
         kind = given.get("channel", "web")
         kind = kind["type"] if isinstance(kind, dict) else kind
-        if kind not in _CHANNELS:
-            raise _BadBodyError(f"channel {kind!r} is unknown; use one of {', '.join(sorted(_CHANNELS))}")
+        if kind not in CHANNELS:
+            raise BadBodyError(f"channel {kind!r} is unknown; use one of {', '.join(sorted(CHANNELS))}")
         now = self._now()
         with self._lock:
             self._tickets += 1
@@ -125,7 +85,7 @@ class OpenCX:
             }
             session.update({name: given[name] for name in ("contact", "language", "handoff") if name in given})
             self._sessions[session["id"]] = session
-            self._history[session["id"]] = [_item(one, now) for one in given.get("history", ())]
+            self._history[session["id"]] = [item_of(one, now) for one in given.get("history", ())]
         return session
 
     def says(self, session_id: str, text: str, *, sender: str = "contact", name: str = "") -> Json:
@@ -138,7 +98,7 @@ class OpenCX:
         if name:
             event["sender"]["name"] = name
         with self._lock:
-            item = _item({"event": event}, self._now())
+            item = item_of({"event": event}, self._now())
             self._history[session_id].append(item)
             self._sessions[session_id]["updated_at"] = item["created_at"]
         return item
@@ -199,10 +159,10 @@ class OpenCX:
                 case "GET", ["history"]:
                     return self._page(session_id, dict(parse_qsl(request.query)).get("cursor"))
                 case "POST", ["send"]:
-                    return self._send(session_id, _body(request))
+                    return self._send(session_id, parse(request))
                 case "PATCH", []:
-                    return self._patch(session_id, _body(request))
-        except _BadBodyError as error:
+                    return self._patch(session_id, parse(request))
+        except BadBodyError as error:
             return _error(400, "Bad Request", str(error))
         return _error(404, "Not Found", f"Cannot {request.method} {request.path}")
 
@@ -214,34 +174,19 @@ class OpenCX:
         if cursor is not None:
             places = [index for index, item in enumerate(items) if item["id"] == cursor]
             if not places:
-                raise _BadBodyError("cursor is not valid")
+                raise BadBodyError("cursor is not valid")
             start = places[0]
         following = items[start + self.page_size :]
         page = items[start : start + self.page_size]
         return Response.json({"items": page, "next": following[0]["id"] if following else None})
 
     def _send(self, session_id: str, body: Json) -> Response:
-        _only(body, _SEND, "body")
-        sender = body.get("sender")
-        if sender not in {"contact", "agent"}:
-            raise _BadBodyError("sender must be contact or agent")
-        message = _object(body, "message", _MESSAGE)
-        attachments = message.get("attachments") or []
-        for attachment in attachments:
-            _only(attachment, _ATTACHMENT, "message.attachments")
-        if message.get("type") != "text" or not (message.get("text") or attachments):
-            raise _BadBodyError("message must have type text and a text or attachments")
-        for name, known in (("contact", _CONTACT), ("agent", _AGENT)):
-            if name in body:
-                _object(body, name, known)
-        custom_data = _flat(body.get("custom_data") or {}, "custom_data", (str, int, float, bool))
-        _flat((body.get("contact") or {}).get("custom_data") or {}, "contact.custom_data", (str,))
+        check_send(body)
+        message = body["message"]
+        sender, speaker = ("human_agent", "agent") if body["sender"] == "agent" else ("contact", "contact")
+        name = str((body.get(speaker) or {}).get("name") or "")
         with self._lock:
-            kind = "human_agent" if sender == "agent" else "contact"
-            person = body.get("agent" if sender == "agent" else "contact") or {}
-            item = self.says(
-                session_id, str(message.get("text") or ""), sender=kind, name=str(person.get("name") or "")
-            )
+            item = self.says(session_id, str(message.get("text") or ""), sender=sender, name=name)
             item["event"]["attachments"] = [
                 {
                     "id": str(uuid.uuid4()),
@@ -249,17 +194,16 @@ class OpenCX:
                     "type": one.get("mime_type"),
                     "url": one.get("url"),
                 }
-                for one in attachments
+                for one in message.get("attachments") or []
             ]
-            self._sessions[session_id]["custom_data"].update(custom_data)
+            session = self._sessions[session_id]
+            session["custom_data"].update(body.get("custom_data") or {})
             if body.get("should_take_over_session_from_ai"):
-                self._sessions[session_id]["assignee_id"] = str((body.get("agent") or {}).get("id", "api"))
+                session["assignee_id"] = str((body.get("agent") or {}).get("id", "api"))
         return Response.json({"success": True, "data": {"message": {"id": item["id"]}}}, 201)
 
     def _patch(self, session_id: str, body: Json) -> Response:
-        _only(body, _PATCH, "body")
-        if "status" in body and body["status"] not in _STATUSES:
-            raise _BadBodyError(f"status must be one of {', '.join(sorted(_STATUSES))}")
+        check_patch(body)
         with self._lock:
             session = self._sessions[session_id]
             session["status"] = body.get("status", session["status"])
@@ -269,43 +213,3 @@ class OpenCX:
 
 def _error(status: int, error: str, message: str) -> Response:
     return Response.json({"statusCode": status, "message": message, "error": error}, status)
-
-
-def _body(request: Request) -> Json:
-    if not request.headers.get("content-type", "").startswith("application/json"):
-        raise _BadBodyError("Content-Type must be application/json")
-    try:
-        body = json.loads(request.body)
-    except ValueError as error:
-        raise _BadBodyError(f"body is not JSON: {error}") from error
-    if not isinstance(body, dict):
-        raise _BadBodyError("body must be an object")
-    return body
-
-
-def _only(given: Mapping[str, Any], known: set[str], where: str) -> None:
-    if unknown := sorted(set(given) - known):
-        raise _BadBodyError(f"{where}: property {unknown[0]} should not exist")
-
-
-def _object(body: Json, name: str, known: set[str]) -> Json:
-    value = body.get(name)
-    if not isinstance(value, dict):
-        raise _BadBodyError(f"{name} must be an object")
-    _only(value, known, name)
-    return value
-
-
-def _flat(values: Mapping[str, Any], where: str, kinds: tuple[type, ...]) -> Mapping[str, Any]:
-    for name, value in values.items():
-        if not isinstance(value, kinds):
-            raise _BadBodyError(f"{where}.{name} must be {' or '.join(kind.__name__ for kind in kinds)}, not nested")
-    return values
-
-
-def _item(given: Mapping[str, Any], now: str) -> Json:
-    """A history item with what every item has."""
-    item: Json = {"id": str(uuid.uuid4()), "created_at": now, **given}
-    if "event" not in item:
-        raise _BadBodyError("history: an item needs event {type, sender, content}")
-    return item

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import random
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, Any, Self, overload
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from shared.config.clock import Clock
     from shared.config.secrets import Secrets
@@ -22,6 +24,21 @@ if TYPE_CHECKING:
     from shared.opencx.client import OpenCXClient
 
 VERSION = "0.1.0"
+
+
+class _Part[T](functools.cached_property[T]):
+    """A part that is made once, also when many threads ask at once: functools has no lock since Python 3.12."""
+
+    @overload
+    def __get__(self, instance: None, owner: type[Any] | None = None) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type[Any] | None = None) -> T: ...
+    def __get__(self, instance: Any, owner: type[Any] | None = None) -> Self | T:
+        if instance is None:
+            return self
+        with instance.making:
+            made: T = super().__get__(instance, owner)
+            return made
 
 
 class Application:
@@ -38,25 +55,26 @@ class Application:
 
         self.settings: Settings = Settings(environ)
         self.clock: Clock = clock or SystemClock()
+        self.making = threading.RLock()
 
-    @functools.cached_property
+    @_Part
     def max_body_bytes(self) -> int:
         """MAX_BODY_BYTES."""
         return int(self.settings.number("MAX_BODY_BYTES", 4 * 1024 * 1024, least=1024, most=64 * 1024 * 1024))
 
-    @functools.cached_property
+    @_Part
     def retention_days(self) -> float:
         """RECORD_RETENTION_DAYS."""
         return self.settings.number("RECORD_RETENTION_DAYS", 90, least=1, most=3650)
 
-    @functools.cached_property
+    @_Part
     def secrets(self) -> Secrets:
         """Secrets from Key Vault or the environment."""
         from shared.config.secrets import Secrets  # noqa: PLC0415
 
         return Secrets(self.settings, clock=self.clock)
 
-    @functools.cached_property
+    @_Part
     def ledger(self) -> TableLedger:
         """The records."""
         from shared.ledger.ledger import TableLedger  # noqa: PLC0415
@@ -64,14 +82,14 @@ class Application:
 
         return TableLedger(Table(lambda: connect(self.settings), monotonic=self.clock.monotonic))
 
-    @functools.cached_property
+    @_Part
     def gate(self) -> Gate:
         """The gate before each system."""
         from shared.handoff.gate import Gate  # noqa: PLC0415
 
         return Gate(self.ledger, now=self.clock.now, monotonic=self.clock.monotonic)
 
-    @functools.cached_property
+    @_Part
     def dataverse(self) -> DataverseClient:
         """The Dataverse client. Raises ConfigurationFault while a setting is wrong."""
         from shared.dataverse import settings  # noqa: PLC0415
@@ -87,7 +105,7 @@ class Application:
         )
         return DataverseClient(access.origin, tokens=tokens, monotonic=self.clock.monotonic, now=self.clock.now)
 
-    @functools.cached_property
+    @_Part
     def dynamics(self) -> DynamicsDestination:
         """Dynamics 365. Raises ConfigurationFault while a setting is wrong."""
         from shared.dataverse import settings  # noqa: PLC0415
@@ -101,7 +119,7 @@ class Application:
             live_work_items=lambda: settings.live_work_items(self.settings),
         )
 
-    @functools.cached_property
+    @_Part
     def opencx(self) -> OpenCXClient | None:
         """OpenCX's API; None when no key is set."""
         from shared.opencx.client import OpenCXClient  # noqa: PLC0415
@@ -120,7 +138,7 @@ class Application:
         """Whether what a request leaves out can be read from OpenCX."""
         return self.secrets.is_set("OPENCX_API_KEY")
 
-    @functools.cached_property
+    @_Part
     def routes(self) -> dict[str, str]:
         """HANDOFF_ROUTES: channel to target. A malformed one counts as empty; ``/api/connections`` says so."""
         from shared.errors import ConfigurationFault  # noqa: PLC0415
@@ -132,7 +150,7 @@ class Application:
             return {}
         return {channel.normalise(str(name)): str(target) for name, target in routes.items()}
 
-    @functools.cached_property
+    @_Part
     def desk(self) -> HandoffDesk:
         """The use case."""
         from shared.handoff.desk import HandoffDesk  # noqa: PLC0415
@@ -148,7 +166,7 @@ class Application:
             budget_seconds=self.settings.number("HANDOFF_BUDGET_SECONDS", 25, least=2, most=55),
         )
 
-    @functools.cached_property
+    @_Part
     def reconciler(self) -> Reconciler:
         """The timer's work."""
         from datetime import timedelta  # noqa: PLC0415
@@ -163,6 +181,21 @@ class Application:
             rate_per_second=self.settings.number("RECONCILE_HANDOFFS_PER_SECOND", 7, least=0.1, most=1000),
             retention=timedelta(days=self.retention_days),
         )
+
+    def close(self) -> None:
+        """Close every connection; for processes that make more than one application."""
+        for name in ("ledger", "dataverse", "opencx", "secrets"):
+            part = self.__dict__.get(name)
+            if part is not None:
+                part.close()
+
+    @contextlib.contextmanager
+    def closing(self) -> Iterator[Application]:
+        """Use it, then close it."""
+        try:
+            yield self
+        finally:
+            self.close()
 
     def destination(self, target: str) -> Destination:
         """The system of that name. Raises ConfigurationFault when it is not set up."""

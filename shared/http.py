@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
+from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 READ_TIMEOUT_SECONDS = 20.0
@@ -38,6 +40,44 @@ def session(origin: str) -> requests.Session:
     made.mount("https://", HTTPAdapter(pool_connections=4, pool_maxsize=POOL_SIZE))
     made.mount("http://", HTTPAdapter(pool_connections=4, pool_maxsize=POOL_SIZE))
     return made
+
+
+def send(
+    session: requests.Session,
+    method: str,
+    url: str,
+    *,
+    body: bytes | None,
+    headers: Mapping[str, str],
+    timeout: tuple[float, float],
+) -> requests.Response:
+    """One call on the session's pooled connections; redirects are not followed, cookies not kept.
+
+    `Session.request` merges settings, cookies, hooks and redirects anew at every call, which costs about as much as
+    the call itself on a near network; a session made here has none of them.
+
+    Args:
+        session: from `session`.
+        method: HTTP method.
+        url: absolute, and quoted already.
+        body: as it goes over the wire.
+        headers: beside the session's own.
+        timeout: connect and read, in seconds; see `timeouts`.
+
+    Raises:
+        requests.RequestException: no answer, or a cut-off one.
+    """
+    prepared = requests.PreparedRequest()
+    prepared.method, prepared.url, prepared.body = method, url, body
+    sent: dict[str, Any] = {**session.headers, **headers}
+    prepared.headers = CaseInsensitiveDict(sent)
+    if body is not None:
+        prepared.headers["Content-Length"] = str(len(body))
+    response = session.get_adapter(url).send(
+        prepared, stream=True, timeout=timeout, verify=session.verify or True, proxies=session.proxies
+    )
+    _ = response.content  # read here, where a cut-off answer is an error like any other
+    return response
 
 
 def retry_after_seconds(headers: Mapping[str, str], *, now: datetime) -> float | None:

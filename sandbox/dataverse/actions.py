@@ -25,9 +25,7 @@ _DOP_HINT = "4"
 class Actions:
     """The operations that are no plain create, read, update or delete."""
 
-    def __init__(
-        self, schema: Schema, store: Store, access: Access, rules: Rules, operations: Operations
-    ) -> None:
+    def __init__(self, schema: Schema, store: Store, access: Access, rules: Rules, operations: Operations) -> None:
         self._schema = schema
         self._store = store
         self._access = access
@@ -118,9 +116,7 @@ class Actions:
         context = f"{call.root}$metadata#{NAMESPACE}AddToQueueResponse"
         return answer({"@odata.context": context, "QueueItemId": item_id})
 
-    def _place(
-        self, queue: Ref, target: Ref, held: tuple[str, dict[str, Any]] | None, values: dict[str, Any]
-    ) -> str:
+    def _place(self, queue: Ref, target: Ref, held: tuple[str, dict[str, Any]] | None, values: dict[str, Any]) -> str:
         now = self._operations.now()
         if held is not None:
             item_id, row = held
@@ -165,9 +161,7 @@ class Actions:
         if table is None or not kind.removeprefix("#").startswith(NAMESPACE):
             raise errors.query(f"A resource with the name '{kind}' was not found in the model.")
         if logical not in tables:
-            raise errors.invalid_argument(
-                f"Entity '{logical}' cannot be used here; use {' or '.join(tables)}."
-            )
+            raise errors.invalid_argument(f"Entity '{logical}' cannot be used here; use {' or '.join(tables)}.")
         row_id = value.get(table.id)
         if not isinstance(row_id, str) or not GUID.fullmatch(row_id):
             raise errors.query(missing)

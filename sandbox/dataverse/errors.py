@@ -10,9 +10,7 @@ _HELP = "https://go.microsoft.com/fwlink/?linkid=2195293"
 class DataverseError(Exception):
     """A refusal. `status` is the HTTP status, `code` the hexadecimal error code, `headers` go with it."""
 
-    def __init__(
-        self, status: int, code: str, message: str, *, headers: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, status: int, code: str, message: str, *, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
@@ -151,6 +149,4 @@ def invalid_argument(message: str) -> DataverseError:
 
 def method_not_allowed(method: str) -> DataverseError:
     """405; the code is one of those listed for the status, the text is ours."""
-    return DataverseError(
-        405, "0x80040227", f"The requested resource does not support http method '{method}'."
-    )
+    return DataverseError(405, "0x80040227", f"The requested resource does not support http method '{method}'.")

@@ -83,8 +83,7 @@ def _tokens(expression: str) -> list[Token]:
                 text = f"There is an unterminated literal at position {len(expression)} in '{expression}'."
                 raise errors.query(text)
             raise errors.query(
-                f"Syntax error: character '{expression[start]}' is not valid at position {start} "
-                f"in '{expression}'."
+                f"Syntax error: character '{expression[start]}' is not valid at position {start} in '{expression}'."
             )
         kind = str(match.lastgroup)
         tokens.append(Token(kind, match[kind], match.start(kind)))

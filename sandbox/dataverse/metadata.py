@@ -104,10 +104,7 @@ class Metadata:
             name = str((segment.key or {}).get("LogicalName", ""))
             found = self._schema.find(name)
         if found is None:
-            text = (
-                f"The entity with a name = '{name}' with namemapping = 'Logical' was not found in the "
-                "MetadataCache."
-            )
+            text = f"The entity with a name = '{name}' with namemapping = 'Logical' was not found in the MetadataCache."
             raise DataverseError(404, "0x80040217", text)
         return found
 

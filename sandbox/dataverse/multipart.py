@@ -119,7 +119,7 @@ def _part(headers: Mapping[str, str], content: bytes) -> Part:
     words = line.decode("utf-8", "replace").split(" ")
     if len(words) < 3 or not words[-1].startswith("HTTP/") or b"\n" in line:
         raise malformed(f"'{line[:80].decode('utf-8', 'replace')}' is no request line.")
-    # A client may leave spaces in the URL unencoded; the first and last words are fixed.
+    # Microsoft's own Python client leaves the spaces of a filter unencoded here.
     url = " ".join(words[1:-1])
     if len(url) > _MAX_URL:
         raise malformed(f"A URL may have {_MAX_URL} characters.")

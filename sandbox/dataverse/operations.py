@@ -24,9 +24,7 @@ References = Mapping[str, str]
 class Operations:
     """What requests do to rows. Every write is a transaction, or joins the one around it."""
 
-    def __init__(
-        self, schema: Schema, store: Store, access: Access, rules: Rules, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, schema: Schema, store: Store, access: Access, rules: Rules, clock: Callable[[], float]) -> None:
         self._schema = schema
         self._store = store
         self._access = access
@@ -85,9 +83,7 @@ class Operations:
         values = {n: v for n, v in body.values.items() if table.columns[n].create}
         given = values.pop(table.id, None)
         if row_id is not None and given is not None and given != row_id:
-            raise errors.invalid_argument(
-                f"The id in the body ({given}) is not the id in the URL ({row_id})."
-            )
+            raise errors.invalid_argument(f"The id in the body ({given}) is not the id in the URL ({row_id}).")
         row_id = row_id or given or str(uuid.uuid4())
         with self._store.transaction():
             for lookup, target, nested in body.singles:
@@ -136,6 +132,8 @@ class Operations:
             # Dataverse lets a caller set statecode by update although it is not valid for create.
             payload.check(table, {n: v for n, v in values.items() if n in table.columns})
             row = {**old, **values, "modifiedon": self.now(), "modifiedby": _ME}
+            if "statecode" in values and "statuscode" not in values:
+                row["statuscode"] = None  # the new state brings its own
             self._rules.apply(table, row, old)
             self._check_keys(table, row, row_id)
             self._store.put(table.logical, row_id, row)
@@ -160,8 +158,7 @@ class Operations:
         with self._store.lock:
             found = query.filter
             if found is not None and found.equalities:
-                column, value = found.equalities[0]
-                rows = [row for _, row in self._store.where(table.logical, column, value)]
+                rows = [row for _, row in self._store.narrow(table.logical, found.equalities)]
             else:
                 rows = [row for _, row in self._store.all(table.logical)]
         if found is not None:
@@ -195,16 +192,12 @@ class Operations:
         """The row that a reference names, of one of these tables. Raises DataverseError."""
         table, key = self.reference(text, references)
         if table.logical not in tables:
-            text = (
-                f"Resource '{table.set_name}' is not of the type that is expected here ({', '.join(tables)})."
-            )
+            text = f"Resource '{table.set_name}' is not of the type that is expected here ({', '.join(tables)})."
             raise errors.payload(table.set_name, text)
         row_id, _ = self.existing(table, key)
         return Ref(table.logical, row_id)
 
-    def _resolve(
-        self, table: Table, body: payload.Body, references: References | None, *, creating: bool
-    ) -> Row:
+    def _resolve(self, table: Table, body: payload.Body, references: References | None, *, creating: bool) -> Row:
         """The lookups that the binds set."""
         values: Row = {}
         for bind in body.binds:
@@ -268,8 +261,7 @@ class Operations:
             raise errors.DataverseError(
                 412,
                 "0x80040333",
-                "A record was not created or updated because a duplicate of the current record already "
-                "exists.",
+                "A record was not created or updated because a duplicate of the current record already exists.",
             )
 
 

@@ -75,9 +75,7 @@ class Organisation:
         self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None
     ) -> requests.Response:
         """Sends one request below the service root; `body` is sent as JSON unless it is None."""
-        return self.session.request(
-            method, f"{self.root}{path}", json=body, headers=dict(headers or {}), timeout=30
-        )
+        return self.session.request(method, f"{self.root}{path}", json=body, headers=dict(headers or {}), timeout=30)
 
     def control(self, method: str, path: str, body: Any = None) -> requests.Response:
         """Sends one request to the control door."""

@@ -126,9 +126,7 @@ def _known(name: str, table: Table) -> None:
 
 def _number(text: str, option: str) -> int:
     if not text.isdigit():
-        raise errors.query(
-            f"Invalid value '{text}' for {option} query option found. A non-negative integer is needed."
-        )
+        raise errors.query(f"Invalid value '{text}' for {option} query option found. A non-negative integer is needed.")
     return int(text)
 
 

@@ -64,9 +64,7 @@ class Representation:
         return [*select, *([] if table.id in select else [table.id])]
 
     @staticmethod
-    def _annotate_choice(
-        shown: dict[str, Any], table: Table, name: str, value: object, prefer: Preferences
-    ) -> None:
+    def _annotate_choice(shown: dict[str, Any], table: Table, name: str, value: object, prefer: Preferences) -> None:
         column = table.columns[name]
         if isinstance(value, int) and value in column.options and prefer.wants(_FORMATTED):
             shown[f"{name}@{_FORMATTED}"] = column.options[value]

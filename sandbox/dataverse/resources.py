@@ -102,9 +102,7 @@ class Resources:
         body["value"] = [self._rows.entity(table, row, select=asked.select, prefer=prefer) for row in shown]
         if following is not None:
             kept = "&".join(part for part in call.query.split("&") if part and "skiptoken=" not in part)
-            body["@odata.nextLink"] = (
-                f"{call.root}{table.set_name}?{kept}{'&' if kept else ''}$skiptoken={following}"
-            )
+            body["@odata.nextLink"] = f"{call.root}{table.set_name}?{kept}{'&' if kept else ''}$skiptoken={following}"
         return answer(body, headers={"Preference-Applied": prefer.applied} if prefer.applied else None)
 
     def _row(self, table: Table, key: Key, path: str, call: Call) -> Response:
@@ -169,9 +167,7 @@ class Resources:
             url = path if isinstance(key, dict) else None
             return self._written(table, row_id, call, created=not there, url=url)
 
-    def _written(
-        self, table: Table, row_id: str, call: Call, *, created: bool, url: str | None = None
-    ) -> Response:
+    def _written(self, table: Table, row_id: str, call: Call, *, created: bool, url: str | None = None) -> Response:
         """204 with the address, or the representation without it."""
         call.written.append(url or f"{table.set_name}({row_id})")
         if Preferences.parse(call.headers.get("prefer", "")).representation:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -61,8 +61,9 @@ class Store:
                 self._undo = None
 
     def get(self, table: str, row_id: str) -> Row | None:
-        """One row, or None."""
-        return self._tables.get(table, {}).get(row_id)
+        """One row, or None. Waits for a running transaction: nobody reads what may be rolled back."""
+        with self.lock:
+            return self._tables.get(table, {}).get(row_id)
 
     def put(self, table: str, row_id: str, row: Row) -> None:
         """Stores a row and gives it the next version."""
@@ -87,13 +88,23 @@ class Store:
         """The rows whose column equals the value, by an index that the first call builds."""
         with self.lock:
             rows = self._tables.get(table, {})
-            index = self._indexes.setdefault(table, {}).get(column)
-            if index is None:
-                index = {}
-                for row_id, row in rows.items():
-                    index.setdefault(index_key(row.get(column)), {})[row_id] = None
-                self._indexes[table][column] = index
-            return [(row_id, rows[row_id]) for row_id in index.get(index_key(value), ())]
+            return [(row_id, rows[row_id]) for row_id in self._bucket(table, column, value)]
+
+    def narrow(self, table: str, equalities: list[tuple[str, object]]) -> list[tuple[str, Row]]:
+        """The rows that satisfy the most selective of some (column, value) equalities."""
+        with self.lock:
+            rows = self._tables.get(table, {})
+            smallest = min((self._bucket(table, *equality) for equality in equalities), key=len)
+            return [(row_id, rows[row_id]) for row_id in smallest]
+
+    def _bucket(self, table: str, column: str, value: object) -> Collection[str]:
+        index = self._indexes.setdefault(table, {}).get(column)
+        if index is None:
+            index = {}
+            for row_id, row in self._tables.get(table, {}).items():
+                index.setdefault(index_key(row.get(column)), {})[row_id] = None
+            self._indexes[table][column] = index
+        return index.get(index_key(value), {})
 
     def _remember(self, table: str, row_id: str) -> None:
         if self._undo is not None:

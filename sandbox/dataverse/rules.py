@@ -26,12 +26,10 @@ class Rules:
 
     def apply(self, table: Table, row: Row, old: Row | None) -> None:
         """Checks a row that is about to be stored and completes it. `old` is None on create."""
-        check_status(table, row, old)
+        check_status(table, row)
         if table.logical == "incident":
             self._incident(row, old)
-        elif table.logical in {"contact", "systemuser"} and (
-            table.logical == "contact" or "fullname" not in row
-        ):
+        elif table.logical in {"contact", "systemuser"} and (table.logical == "contact" or "fullname" not in row):
             names = (row.get(part) for part in ("firstname", "middlename", "lastname"))
             row["fullname"] = " ".join(name for name in names if name) or None
         elif table.logical == "queueitem":
@@ -98,20 +96,18 @@ class Rules:
             raise DataverseError(400, "0x80040526", text)
 
 
-def check_status(table: Table, row: Row, old: Row | None) -> None:
-    """Keeps statecode and statuscode in step. Raises DataverseError 400 (0x80048408)."""
+def check_status(table: Table, row: Row) -> None:
+    """Gives a row without statuscode its state's first one. Raises DataverseError 400 (0x80048408)."""
     column = table.columns.get("statuscode")
     if column is None:
         return
     state = row.get("statecode") or 0
     row["statecode"] = state
     reason = row.get("statuscode")
-    state_changed = old is not None and old.get("statecode") != state
-    if reason is None or (state_changed and old is not None and old.get("statuscode") == reason):
+    if reason is None:
         row["statuscode"] = next(value for value, of in column.states.items() if of == state)
     elif column.states[reason] != state:
         text = (
-            f"{reason} is not a valid status code for state code {table.schema_name}State.{state} "
-            f"on {table.logical}."
+            f"{reason} is not a valid status code for state code {table.schema_name}State.{state} on {table.logical}."
         )
         raise DataverseError(400, "0x80048408", text)

@@ -195,7 +195,7 @@ class DataverseStandIn:
 
     def _put(self, table: Table, row_id: str, row: dict[str, Any]) -> None:
         complete = {**self._operations.defaults(table), **row}
-        check_status(table, complete, None)
+        check_status(table, complete)
         if table.logical == "contact":
             self._rules.apply(table, complete, None)
         self.store.put(table.logical, row_id, complete)

@@ -34,9 +34,7 @@ def _people() -> list[Table]:
     mail = [text(f"emailaddress{n}", 100) for n in (1, 2, 3)]
     contact = Table("contact", "contacts", "contactid", "fullname", "Contact", "Contact", 2, "Contact")
     account = Table("account", "accounts", "accountid", "name", "Account", "Account", 1, "Account")
-    user = Table(
-        "systemuser", "systemusers", "systemuserid", "fullname", "SystemUser", "User", 8, "User", owned=False
-    )
+    user = Table("systemuser", "systemusers", "systemuserid", "fullname", "SystemUser", "User", 8, "User", owned=False)
     team = Table("team", "teams", "teamid", "name", "Team", "Team", 9, "Team", owned=False)
     contact.children = {"incident_customer_contacts": ("incident", "customerid_contact")}
     return [
@@ -90,13 +88,9 @@ def _people() -> list[Table]:
 def _service() -> list[Table]:
     incident = Table("incident", "incidents", "incidentid", "title", "Incident", "Incident", 112, "Case")
     queue = Table("queue", "queues", "queueid", "name", "Queue", "Queue", 2020, "Queue")
-    item = Table(
-        "queueitem", "queueitems", "queueitemid", "title", "QueueItem", "QueueItem", 2029, "Queue Item"
-    )
+    item = Table("queueitem", "queueitems", "queueitemid", "title", "QueueItem", "QueueItem", 2029, "Queue Item")
     note = Table("annotation", "annotations", "annotationid", "subject", "Annotation", "Note", 5, "Note")
-    subject = Table(
-        "subject", "subjects", "subjectid", "title", "Subject", "Subject", 129, "Subject", owned=False
-    )
+    subject = Table("subject", "subjects", "subjectid", "title", "Subject", "Subject", 129, "Subject", owned=False)
     incident.children = {"Incident_Annotation": ("annotation", "objectid_incident")}
     return [
         define(
@@ -182,9 +176,7 @@ def _service() -> list[Table]:
 
 def _omnichannel() -> list[Table]:
     name = "msdyn_ocliveworkitem"
-    work = Table(
-        name, f"{name}s", "activityid", "subject", name, "Activity", 10_250, "Conversation", activity=True
-    )
+    work = Table(name, f"{name}s", "activityid", "subject", name, "Activity", 10_250, "Conversation", activity=True)
     stream_name = "msdyn_liveworkstream"
     stream = Table(
         stream_name,

@@ -101,9 +101,7 @@ def _text(moment: datetime | None) -> str:
 
 def _client(connection: str, queue: str) -> QueueClient:
     """A client that gives up soon: the poller itself tries again, and a stop must not wait for minutes."""
-    return QueueClient.from_connection_string(
-        connection, queue, retry_total=1, retry_backoff_factor=0.1, connection_timeout=2, read_timeout=10
-    )
+    return QueueClient.from_connection_string(connection, queue, retry_total=0, connection_timeout=2, read_timeout=10)
 
 
 class QueueTrigger:

@@ -23,6 +23,9 @@ class SecretStore(Protocol):
     def get_secret(self, name: str) -> Any:
         """The current version of a secret."""
 
+    def close(self) -> None:
+        """Close the connections."""
+
 
 class Secrets:
     """Secrets by the name of their setting: ``DYNAMICS_CLIENT_SECRET`` is ``dynamics-client-secret`` in the vault."""
@@ -69,6 +72,13 @@ class Secrets:
                 value = cached[0]
             self._cache[name] = (value, now)
             return value
+
+    def close(self) -> None:
+        """Close the vault's connections."""
+        with self._lock:
+            if self._store is not None:
+                self._store.close()
+                self._store = None
 
     def _fetch(self, vault_url: str, name: str, system: str) -> str:
         from azure.core import exceptions  # noqa: PLC0415 - Azure's SDKs are loaded when a handoff needs them

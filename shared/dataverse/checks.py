@@ -11,18 +11,29 @@ from shared.dataverse.rows import BIND
 from shared.dataverse.settings import Defaults, LiveWorkItemTable
 from shared.errors import ConfigurationFault, HandoffError
 
-INCIDENT_PRIVILEGES = tuple(
-    f"prv{right}{table}"
-    for table, rights in {
-        "Contact": ("Read", "Create", "Write", "Append", "AppendTo"),
-        "Incident": ("Read", "Create", "Write", "Append", "AppendTo"),
-        "Queue": ("Read", "AppendTo"),
-        "QueueItem": ("Read", "Create", "Write", "Append", "AppendTo"),
-        "Note": ("Read", "Create", "Write", "Append"),
-    }.items()
-    for right in rights
-)
-"""What an incident with contact, notes and queue needs (the reference's least-privilege list)."""
+INCIDENT_RIGHTS: dict[str, tuple[str, ...]] = {
+    "Contact": ("Read", "Create", "Write", "Append", "AppendTo"),
+    "Incident": ("Read", "Create", "Write", "Append", "AppendTo"),
+    "Note": ("Read", "Create", "Write", "Append"),
+    "Queue": ("Read", "AppendTo"),
+    "QueueItem": ("Read", "Create", "Write", "Append", "AppendTo"),
+}
+"""What an incident with contact, notes and queue needs; a chat needs its own table instead of the last three."""
+
+ACTIVITIES = frozenset({"msdyn_ocliveworkitem"})
+"""Activity tables have no privileges of their own: prvCreateActivity serves them all."""
+
+
+def privileges(table: LiveWorkItemTable | None) -> tuple[str, ...]:
+    """The names of the privileges that handoffs need, chats included where their table is known."""
+    rights = dict(INCIDENT_RIGHTS)
+    if table is not None:
+        item = "Activity" if table.logical_name in ACTIVITIES else table.logical_name
+        rights[item] = ("Read", "Create", "Write", "Append", "AppendTo")
+        rights[table.workstream_entity_set.removesuffix("s")] = ("Read", "AppendTo")
+        if table.context_items:
+            rights[table.context_items.removesuffix("s")] = ("Create", "Write", "Append")
+    return tuple(f"prv{right}{name}" for name, each in rights.items() for right in each)
 
 
 class DynamicsChecks:
@@ -54,14 +65,15 @@ class DynamicsChecks:
                 yield warned("dynamics365.settings", notice.message, "Correct the setting.")
         else:
             yield passed("dynamics365.settings", f"Environment {client.origin}.")
+        name = "dynamics365.token"
         try:
+            client.sign_in()
+            yield passed(name, "Secret and token are accepted.")
+            name = "dynamics365.who_am_i"
             who = client.classed(client.get("WhoAmI", deadline=self._deadline)).json()
         except HandoffError as error:
-            token = error.code.startswith(("dynamics_secret", "secret", "vault", "entra", "setting"))
-            name = "dynamics365.token" if token else "dynamics365.who_am_i"
             yield failed(name, error)
             return
-        yield passed("dynamics365.token", "Secret and token are accepted.")
         user_id = str(who.get("UserId", ""))
         yield passed("dynamics365.who_am_i", f"Signed in as user {user_id}.")
         for check in (self._privileges, self._rows, self._case_table, self._live_work_item):
@@ -78,12 +90,13 @@ class DynamicsChecks:
         if not reply.is_success or not held:
             yield skipped(name, "Dataverse does not tell the service its privileges.")
             return
-        missing = [privilege for privilege in INCIDENT_PRIVILEGES if privilege.lower() not in held]
+        needed = privileges(self._table_or_none())
+        missing = [privilege for privilege in needed if privilege.lower() not in held]
         if missing:
             fix = f"Add to the Application User's security role: {', '.join(missing)}."
             yield Check(name, "failed", f"{len(missing)} privileges are missing.", fix)
         else:
-            yield passed(name, "Every privilege that an incident needs is there.")
+            yield passed(name, f"All {len(needed)} privileges that handoffs need are there.")
 
     def _rows(self, client: DataverseClient, defaults: Defaults, _: str) -> Iterator[Check]:
         """Do the queue, workstream, owner and fallback customer of the settings exist?"""
@@ -95,7 +108,7 @@ class DynamicsChecks:
             ("queue", "DEFAULT_QUEUE_ID", f"queues({defaults.queue_id})" if defaults.queue_id else None),
             (
                 "workstream",
-                "DEFAULT_WORKSTREAM_ID",
+                "DEFAULT_WORKSTREAM_ID (or a lone DEFAULT_QUEUE_ID)",
                 f"{workstreams}({defaults.workstream_id})" if defaults.workstream_id else None,
             ),
             ("owner", "DEFAULT_OWNER_ID", owner_path),

@@ -60,6 +60,10 @@ class DataverseClient:
         self._now = now
         self._session = session or http.session(origin)
 
+    def sign_in(self) -> None:
+        """Make sure that there is a token. Raises ConfigurationFault or TransientFailure."""
+        self._tokens.get()
+
     def get(self, path: str, *, deadline: float) -> Reply:
         """Read one thing; 404 comes back as a reply."""
         return self._checked(self._send("GET", path, None, {}, deadline))
@@ -102,6 +106,11 @@ class DataverseClient:
         }
         return self._checked(self._send(operation.method, operation.path, body, headers, deadline))
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._tokens.close()
+        self._session.close()
+
     def _send(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], deadline: float) -> Reply:
         reply = self._send_once(method, path, body, headers, deadline)
         if reply.status == 401:
@@ -123,14 +132,8 @@ class DataverseClient:
             "x-ms-client-request-id": str(uuid.uuid4()),
         }
         try:
-            response = self._session.request(
-                method,
-                f"{self.origin}{ROOT}{path}",
-                data=body,
-                headers=sent,
-                timeout=http.timeouts(left),
-                allow_redirects=False,
-            )
+            url = f"{self.origin}{ROOT}{path}"
+            response = http.send(self._session, method, url, body=body, headers=sent, timeout=http.timeouts(left))
         except requests.RequestException as error:
             code = "dynamics_timeout" if isinstance(error, requests.Timeout) else "dynamics_unreachable"
             message = f"Dataverse did not answer ({type(error).__name__})."

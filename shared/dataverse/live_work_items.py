@@ -14,7 +14,7 @@ from shared.dataverse.writer import Plan
 from shared.handoff.document import Document, context, subject
 from shared.handoff.identity import record_id
 from shared.handoff.model import Handoff
-from shared.handoff.text import cut
+from shared.handoff.text import cut, one_line
 
 IN_NOTES = "It is complete in the notes."
 CONTEXT_NAME_MAX, CONTEXT_VALUE_MAX = 100, 512
@@ -107,4 +107,4 @@ def _items(variables: dict[str, str], record: Row, table: LiveWorkItemTable, env
 
 
 def _short(text: str | None) -> str | None:
-    return cut(text, TEXT_MAX) if text else None
+    return cut(one_line(text), TEXT_MAX) if text else None

@@ -54,6 +54,9 @@ class Credential(Protocol):
     def get_token(self, *scopes: str) -> "AccessToken":
         """A token for the scopes."""
 
+    def close(self) -> None:
+        """Close the connections."""
+
 
 class TokenSource:
     """Gives the current token; fetches a new one before it expires, and after Dataverse refused it."""
@@ -103,7 +106,17 @@ class TokenSource:
         with self._lock:
             if self._token is not None and self._token.token == token:
                 self._token = None
-                self._credential = None
+                self._drop()
+
+    def close(self) -> None:
+        """Close the credential's connections."""
+        with self._lock:
+            self._drop()
+
+    def _drop(self) -> None:
+        if self._credential is not None:
+            self._credential.close()
+        self._credential = None
 
     def _fetch(self) -> "AccessToken":
         access = self._access()
@@ -128,10 +141,11 @@ class TokenSource:
 
         try:
             if self._credential is None or secret != self._secret:
+                self._drop()
                 self._credential, self._secret = self._make_credential(access, secret), secret
             return self._credential.get_token(access.scope)
         except (AzureError, ValueError) as error:
-            self._credential = None
+            self._drop()
             raise classify(error) from None
 
 
@@ -151,7 +165,7 @@ def classify(error: Exception) -> ConfigurationFault | TransientFailure:
     code, message, fix = _FAULTS.get(
         number,
         (
-            "dynamics_token_refused",
+            "token_refused",
             "Entra refuses a token.",
             "Look the number up in Microsoft's AADSTS reference.",
         ),

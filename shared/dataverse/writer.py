@@ -93,11 +93,12 @@ class Writer:
                     contact_created=plan.contact is not None,
                     notices=(*notices, *queue_notices),
                 )
-            self._client.classed(failed)
-            if failed.status == 412:
+            if failed.status == 412 or _may_be_the_queue(plan, failed):
                 there = self._read_back(plan, deadline)
                 if there is not None:
-                    return Written(there, created=False, contact_created=False, notices=tuple(notices))
+                    return there
+            self._client.classed(failed)
+            if failed.status == 412:
                 if plan.contact is None:
                     message = "Dataverse says that a row is there already, but the record is not."
                     raise TransientFailure(message, code="dynamics_conflict", system=SYSTEM)
@@ -140,7 +141,7 @@ class Writer:
         events.emit(events.PART_LEFT_OUT, code="queue_refused", record_id=plan.record.row_id)
         return [Notice("queue_refused", f"{message} ({plan.queue_source}, {code or f'HTTP {reply.status}'})")]
 
-    def _read_back(self, plan: Plan, deadline: float) -> dict[str, Any] | None:
+    def _read_back(self, plan: Plan, deadline: float) -> Written | None:
         """The record as it stands, put into its queue if an earlier try did not get that far; None: not there."""
         parts: list[Part] = [_read(plan)]
         if plan.queue_id:
@@ -150,10 +151,26 @@ class Writer:
         if replies[0].status == 404:
             return None
         row = self._client.classed(replies[0]).json()
-        if plan.queue_id and not self._client.classed(replies[1]).json().get("value") and row.get("statecode") == 0:
+        notices: list[Notice] = []
+        if plan.queue_id and row.get("statecode") == 0 and not self._client.classed(replies[1]).json().get("value"):
             operation = _enqueue(plan, plan.queue_id)
-            self._judge_queue(plan, self._client.batch([operation], deadline=deadline, go_on=True)[0][0])
-        return row
+            reply = self._client.batch([operation], deadline=deadline, go_on=True)[0][0]
+            notices = self._judge_queue(plan, reply)
+        return Written(row, created=False, contact_created=False, notices=tuple(notices))
+
+
+def _may_be_the_queue(plan: Plan, failed: Reply) -> bool:
+    """Whether a failure may be the queue's, after the change set had been done.
+
+    Microsoft's pages leave open whether a batch that stops gives the answers before the failure, too. If it gives the
+    failing one alone, only its text tells what failed: one that names a part of the change set is no riddle.
+    """
+    if plan.queue_id is None or failed.status not in (400, 403, 404):
+        return False
+    refused = refusal.read(failed)
+    if refused.missing_id is not None:
+        return refused.missing_id == plan.queue_id.lower()
+    return not any(_refused_column(row, refused) for _, row in _rows_named(plan, refused.table))
 
 
 def _read(plan: Plan) -> Operation:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from email_validator import EmailNotValidError, validate_email
+import email_validator
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -20,6 +20,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 from pydantic_core import ErrorDetails
 
@@ -33,6 +34,9 @@ from shared.handoff.transcript import in_order, role_of
 MAX_DEPTH = 32
 MAX_TURNS = 50_000
 MAX_PROPERTIES = 200
+
+# A company's own mail may live under .local or .test; this is the library's documented way to allow that.
+email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
 _COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}(@odata\.bind)?")
 _MESSAGE_TYPES = frozenset({"message", "text"})
@@ -161,10 +165,10 @@ def _channel(value: object) -> object:
 
 def _email(value: str) -> str:
     try:
-        checked = validate_email(
+        checked = email_validator.validate_email(
             value.strip(), check_deliverability=False, allow_quoted_local=True, globally_deliverable=False
         )
-    except EmailNotValidError:
+    except email_validator.EmailNotValidError:
         raise ValueError("is not an e-mail address") from None
     return checked.normalized
 
@@ -258,6 +262,13 @@ class _Contact(_Model):
     phone_number: Text = None
     external_id: Annotated[Text, BeforeValidator(_number_as_text)] = None
     verified: bool | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _phone_is_an_alias(cls, data: object) -> object:
+        if isinstance(data, dict) and data.get("phone_number") in (None, ""):
+            return {**data, "phone_number": data.get("phone")}
+        return data
 
     def to_contact(self) -> Contact:
         phone = clean(self.phone_number).strip() if self.phone_number else None

@@ -27,14 +27,14 @@ def size(text: str) -> int:
 
 def cut(text: str, limit: int) -> str:
     """At most ``limit`` UTF-16 units of the text, with an ellipsis where something was cut."""
-    return text if size(text) <= limit else split(text, limit - 1)[0] + "…"
+    return text if size(text) <= limit else text[: _prefix(text, limit - 1)] + "…"
 
 
 def split(text: str, limit: int) -> list[str]:
     """The text in pieces of at most ``limit`` UTF-16 units, cut between characters, nothing lost."""
     pieces = []
     while size(text) > limit:
-        end = limit if text.isascii() else _prefix(text, limit)
+        end = limit if text.isascii() else max(1, _prefix(text, limit))
         pieces.append(text[:end])
         text = text[end:]
     pieces.append(text)
@@ -42,10 +42,10 @@ def split(text: str, limit: int) -> list[str]:
 
 
 def _prefix(text: str, limit: int) -> int:
-    """How many characters of the text fit into ``limit`` UTF-16 units; at least one."""
+    """How many characters of the text fit into ``limit`` UTF-16 units."""
     used = 0
     for index, character in enumerate(text):
         used += 2 if ord(character) > 0xFFFF else 1
         if used > limit:
-            return max(1, index)
+            return index
     return len(text)

@@ -207,6 +207,14 @@ class TableLedger:
                 return replace(state, version=_etag(current))
             return None
 
+    def forget_system(self, system: str) -> None:
+        """Open a system's gate by hand."""
+        self._table.delete(_SYSTEMS, system)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._table.close()
+
     def _write(self, record: Record, key: str, write: str, operations: list[tuple[Any, ...]]) -> Record | None:
         for is_last in (False, True):
             try:

@@ -4,9 +4,12 @@ Facts (measured with azure-data-tables 12.7): by default it retries for minutes;
 so a 409 or 412 may be the echo of one's own first try; in a transaction a missing row to delete is a 404.
 """
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+import requests
 
 from shared import http
 from shared.config.settings import Settings
@@ -43,7 +46,9 @@ class Table:
         from azure.core.exceptions import ResourceNotFoundError  # noqa: PLC0415
 
         try:
-            return self._run(lambda client: client.get_entity(partition, row, select=list(select) if select else None))
+            return self._run(
+                lambda client: client.get_entity(partition, row, select=list(select) if select else None), judges=(404,)
+            )
         except ResourceNotFoundError:
             return None
 
@@ -69,13 +74,14 @@ class Table:
             Conflict: an entity exists, is gone, or is not at its version.
             LedgerUnavailable: no answer; it may have been done.
         """
+        from azure.core.exceptions import HttpResponseError  # noqa: PLC0415
         from azure.data.tables import TableTransactionError  # noqa: PLC0415
 
         try:
-            return self._run(lambda client: list(client.submit_transaction(operations)))
-        except TableTransactionError as error:
-            if error.status_code in (404, 409, 412):
-                raise Conflict from None
+            return self._run(lambda client: list(client.submit_transaction(operations)), judges=(404, 409, 412))
+        except TableTransactionError:
+            raise Conflict from None
+        except HttpResponseError as error:  # the table itself, not an entity: it is being deleted, say
             raise unavailable(error) from None
 
     def put(self, entity: Mapping[str, Any], *, version: str) -> Mapping[str, Any]:
@@ -96,12 +102,28 @@ class Table:
             )
 
         try:
-            return self._run(write)
+            return self._run(write, judges=(404, 409, 412))
         except (ResourceExistsError, ResourceModifiedError, ResourceNotFoundError):
             raise Conflict from None
 
-    def _run[T](self, operation: "Callable[[TableClient], T]") -> T:
-        from azure.core.exceptions import AzureError, HttpResponseError, ServiceRequestError  # noqa: PLC0415
+    def delete(self, partition: str, row: str) -> None:
+        """Delete one entity, whatever its version; nothing happens when it is not there."""
+        self._run(lambda client: client.delete_entity(partition, row))
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _run[T](self, operation: "Callable[[TableClient], T]", *, judges: tuple[int, ...] = ()) -> T:
+        """Do it; an answer with one of the statuses that the caller judges is raised as the SDK's own error."""
+        from azure.core.exceptions import (  # noqa: PLC0415
+            AzureError,
+            HttpResponseError,
+            ResourceExistsError,
+            ServiceRequestError,
+        )
         from azure.core.exceptions import ServiceResponseError as NoResponse  # noqa: PLC0415
 
         if self._monotonic() < self._down_until:
@@ -114,16 +136,18 @@ class Table:
             except HttpResponseError as error:
                 if _code(error) != "TableNotFound":
                     raise
-                self._client.create_table()
+                with contextlib.suppress(ResourceExistsError):  # another thread or instance was quicker
+                    self._client.create_table()
                 return operation(self._client)
         except HttpResponseError as error:
-            if error.status_code in (404, 409, 412):
+            if error.status_code in judges:
                 raise
             raise unavailable(error) from None
         except (ServiceRequestError, NoResponse) as error:
             self._down_until = self._monotonic() + REST_SECONDS
             raise unavailable(error) from None
-        except (AzureError, ValueError) as error:
+        except (AzureError, requests.RequestException, ValueError) as error:
+            # A batch's body is read outside the SDK's own error handling: when it breaks off, requests speaks.
             raise unavailable(error) from None
 
 

@@ -57,6 +57,10 @@ class OpenCXClient:
         """Ask for one page of sessions, to see whether the key works."""
         self._get("/chat/sessions", deadline=deadline)
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
     def _history(self, path: str, deadline: float) -> tuple[Turn, ...]:
         items: list[Any] = []
         cursor: str | None = None

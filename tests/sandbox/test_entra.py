@@ -20,6 +20,8 @@ from azure.identity import (
 from sandbox.entra import App, Entra, TokenRefused, Tokens
 from sandbox.server import Fault, Server, StandIn
 
+pytestmark = pytest.mark.conformance
+
 TENANT = "11111111-2222-4333-8444-555555555555"
 CLIENT = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
 IDENTITY = "99999999-bbbb-4ccc-8ddd-eeeeeeeeeeee"
@@ -83,9 +85,7 @@ def test_one_credential_asks_once(server: Server) -> None:
         ({"client": "00000000-0000-4000-8000-000000000000"}, "AADSTS700016"),
     ],
 )
-def test_a_wrong_credential_is_refused_with_entras_code(
-    server: Server, wrong: dict[str, str], code: str
-) -> None:
+def test_a_wrong_credential_is_refused_with_entras_code(server: Server, wrong: dict[str, str], code: str) -> None:
     """The error text has the AADSTS code that tells an administrator what to fix."""
     with pytest.raises(ClientAuthenticationError, match=code):
         credential(server, **wrong).get_token(SCOPE)
@@ -132,9 +132,7 @@ def test_settings_of_the_environment_lead_here(server: Server, monkeypatch: pyte
         assert one.get_token(SCOPE).token
 
 
-def test_a_managed_identity_gets_its_token(
-    server: Server, entra: Entra, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_managed_identity_gets_its_token(server: Server, entra: Entra, monkeypatch: pytest.MonkeyPatch) -> None:
     """ManagedIdentityCredential meets App Service's endpoint; an identity that is not assigned is refused."""
     monkeypatch.setenv("IDENTITY_ENDPOINT", f"{server.url}/msi/token")
     monkeypatch.setenv("IDENTITY_HEADER", entra.identity_header)

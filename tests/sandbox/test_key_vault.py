@@ -14,6 +14,8 @@ from sandbox.entra import App, Entra
 from sandbox.key_vault import RESOURCE, KeyVault
 from sandbox.server import Server, StandIn
 
+pytestmark = pytest.mark.conformance
+
 TENANT = "11111111-2222-4333-8444-555555555555"
 CLIENT = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
 
@@ -32,18 +34,14 @@ def vault(entra: Server, serve_tls: Serve) -> Server:
     standin = entra.standin
     assert isinstance(standin, Entra)
     return serve_tls(
-        KeyVault(
-            standin.tokens, authority=f"{entra.url}/{TENANT}", secrets={"the-secret": "one"}, readers=[CLIENT]
-        )
+        KeyVault(standin.tokens, authority=f"{entra.url}/{TENANT}", secrets={"the-secret": "one"}, readers=[CLIENT])
     )
 
 
 @pytest.fixture
 def client(entra: Server, vault: Server) -> Iterator[SecretClient]:
     """The real client. The resource check is off: localhost is not under vault.azure.net."""
-    credential = ClientSecretCredential(
-        TENANT, CLIENT, "good", authority=entra.url, disable_instance_discovery=True
-    )
+    credential = ClientSecretCredential(TENANT, CLIENT, "good", authority=entra.url, disable_instance_discovery=True)
     with SecretClient(vault.url, credential, verify_challenge_resource=False, retry_total=0) as one:
         yield one
 

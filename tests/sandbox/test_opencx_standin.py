@@ -89,9 +89,7 @@ def test_history_comes_in_pages_newest_first(api: Api, standin: OpenCX) -> None:
         found: list[str] = []
         cursor: str | None = ""
         while cursor is not None:
-            page = api(
-                "GET", f"/chat/sessions/{made}/history", params={"cursor": cursor} if cursor else {}
-            ).json()
+            page = api("GET", f"/chat/sessions/{made}/history", params={"cursor": cursor} if cursor else {}).json()
             assert len(page["items"]) <= 3
             found += [item["event"]["content"]["text"] for item in page["items"]]
             cursor = page["next"]
@@ -146,9 +144,7 @@ def test_a_session_can_be_closed(api: Api) -> None:
     """PATCH sets the status and answers without a body; an unknown status or field is 400."""
     made = api.make(channel="web")
     path = f"/chat/sessions/{made}"
-    closed = api(
-        "PATCH", path, json={"status": "closed_resolved", "reflect_status_change_for_integration": False}
-    )
+    closed = api("PATCH", path, json={"status": "closed_resolved", "reflect_status_change_for_integration": False})
     assert (closed.status_code, closed.content) == (200, b"")
     assert api("GET", path).json()["status"] == "closed_resolved"
     assert api("PATCH", path, json={"status": "closed"}).status_code == 400

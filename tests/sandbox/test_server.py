@@ -81,6 +81,26 @@ def test_reads_chunked_bodies(server: Server, session: requests.Session) -> None
     assert answered.json()["size"] == 5
 
 
+def test_expect_continue(server: Server) -> None:
+    """A client that waits for `100 Continue` before it sends the body is told to go on."""
+    with socket.create_connection(("127.0.0.1", server.port)) as raw, raw.makefile("rb") as stream:
+        raw.sendall(b"POST /e HTTP/1.1\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+        assert stream.readline() == b"HTTP/1.1 100 Continue\r\n"
+        assert stream.readline() == b"\r\n"
+        raw.sendall(b"ab")
+        assert stream.readline() == b"HTTP/1.1 200 OK\r\n"
+
+
+def test_a_large_journal_is_cheap(server: Server, session: requests.Session) -> None:
+    """100,000 entries are written and listed in about a second."""
+    started = time.perf_counter()
+    for number in range(100_000):
+        server.journal.add(method="GET", path=f"/{number}", status=200, time=0.0, seconds=0.0)
+    assert len(session.get(f"{server.url}/_sandbox/requests").json()) == 100_000
+    assert time.perf_counter() - started < 5
+    assert len(session.get(f"{server.url}/_sandbox/requests?after=99990").json()) == 10
+
+
 def test_garbage_is_refused(server: Server) -> None:
     """What is no HTTP gets 400 and the end of the connection."""
     with socket.create_connection(("127.0.0.1", server.port)) as raw, raw.makefile("rb") as stream:
@@ -260,9 +280,7 @@ def test_first_matching_rule_wins() -> None:
         ({"probability": 2, "status": 500}, "from 0 to 1"),
     ],
 )
-def test_wrong_rules_are_refused(
-    server: Server, session: requests.Session, rule: dict[str, Any], message: str
-) -> None:
+def test_wrong_rules_are_refused(server: Server, session: requests.Session, rule: dict[str, Any], message: str) -> None:
     """A malformed rule is refused with the field and the fix, by the door and in process."""
     with pytest.raises(FaultRuleError, match=message.replace("(", r"\(")):
         Fault.parse(rule)

@@ -1,0 +1,483 @@
+"""Handoffs into the Dataverse stand-in: what is written, in how many round trips, and what refusals cost."""
+
+import html
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sandbox.dataverse import seed
+from sandbox.faults import Fault
+from shared.app import Application
+from shared.errors import LedgerUnavailable
+from shared.handoff import answer, request
+from shared.handoff.record import COMPLETED, FAILED, RETRYING
+from tests.clock import ManualClock
+from tests.conftest import World
+
+pytestmark = pytest.mark.integration
+
+Post = Callable[..., dict[str, Any]]
+
+LONG = [{"role": ("user", "ai")[n % 2], "text": f"turn {n} <b>&{'x' * 60}"} for n in range(40)]
+NOBODY = "0a9b1c2d-0000-4000-8000-0000000000ff"
+
+
+def post(application: Application, body: dict[str, Any]) -> dict[str, Any]:
+    """Hand over, as the door does; the answer's body with the HTTP status in it."""
+    raw = json.dumps(body).encode()
+    handoff = request.parse(request.parse_body(raw), channel_may_be_read=application.reads_opencx)
+    given = application.desk.accept(handoff, raw)
+    if given.record.state == FAILED:
+        return answer.failure_body(given.record) | {"http": 502}
+    return answer.handoff_body(given) | {"http": int(answer.status_of(given)), "record": given.record}
+
+
+def phone(session: str, **more: Any) -> dict[str, Any]:
+    """A phone call by somebody who is known by a number."""
+    contact = {"name": "Jo Doe", "phone_number": "+12025550100"}
+    return {
+        "session_id": session,
+        "channel": "phone",
+        "summary": "Wants help",
+        "contact": contact,
+        "transcript": LONG,
+    } | more
+
+
+def web(session: str, **more: Any) -> dict[str, Any]:
+    """A web chat by somebody with an e-mail address."""
+    contact = {"name": "Jo Doe", "email": "jo@example.com"}
+    return {
+        "session_id": session,
+        "channel": "web",
+        "summary": "Wants help",
+        "contact": contact,
+        "transcript": LONG,
+    } | more
+
+
+def transcript_of(world: World, record_id: str, description: str) -> str:
+    """All that a rep can read of a record: its description and its notes in order."""
+    notes = [row for row in world.rows("annotations") if row["_objectid_value"] == record_id]
+    notes.sort(key=lambda row: int(row["subject"].split()[1]) if " " in row["subject"] else 1)
+    return "\n".join([description, *[html.unescape(row["notetext"]) for row in notes]])
+
+
+def test_an_incident_has_everything_a_rep_needs(world: World, new_id: Callable[[], str]) -> None:
+    """Title, description, priority, owner, contact, queue, extra columns, and the whole transcript."""
+    body = phone(
+        new_id(),
+        classification="billing",
+        sentiment="angry",
+        priority=1,
+        owner_id=f"teams({seed.TEAM_ID})",
+        queue_id=seed.SECOND_QUEUE_ID,
+        ticket_properties={"casetypecode": 2},
+    )
+    got = post(world.application(), body)
+    assert (got["http"], got["status"], got["kind"], got["warnings"]) == (201, "completed", "incident", [])
+    (incident,) = world.rows("incidents")
+    (contact,) = world.rows("contacts")
+    assert incident["incidentid"] == got["dynamics365_incident_id"]
+    assert incident["ticketnumber"] == got["dynamics365_ticket_number"]
+    assert incident["title"] == "billing - Jo Doe"
+    assert (incident["prioritycode"], incident["caseorigincode"], incident["casetypecode"]) == (1, 1, 2)
+    assert incident["_ownerid_value"] == seed.TEAM_ID
+    assert incident["_customerid_value"] == incident["_primarycontactid_value"] == contact["contactid"]
+    assert (contact["firstname"], contact["lastname"], contact["mobilephone"]) == ("Jo", "Doe", "+12025550100")
+    assert got["contact"] == {"id": contact["contactid"], "linked": True, "created": True}
+    (item,) = world.rows("queueitems")
+    assert (item["_queueid_value"], item["_objectid_value"]) == (seed.SECOND_QUEUE_ID, incident["incidentid"])
+    text = transcript_of(world, incident["incidentid"], incident["description"])
+    positions = [text.index(turn["text"]) for turn in LONG]
+    assert positions == sorted(positions)
+    assert "complete in the notes" in incident["description"]
+
+
+@pytest.mark.parametrize(
+    ("channel", "contact", "trips"),
+    [
+        ("phone", {"name": "Jo", "email": "jo@example.com"}, 2),
+        ("phone", {"phone_number": "+12025550100"}, 2),
+        ("email", {"email": "jo@example.com"}, 2),
+        ("web", {"email": "jo@example.com"}, 2),
+        ("sms", {"phone_number": "+12025550100"}, 1),
+        ("whatsapp", {"name": "Jo"}, 1),
+    ],
+)
+@pytest.mark.parametrize("is_known", [False, True])
+def test_round_trips(
+    world: World, new_id: Callable[[], str], channel: str, contact: dict[str, str], trips: int, is_known: bool
+) -> None:
+    """Two for an incident with queue, two for a chat with an e-mail, one without: contact known or new."""
+    if is_known:
+        world.dataverse.insert(
+            "contacts", {"lastname": "Jo", "emailaddress1": "JO@example.com", "mobilephone": "+12025550100"}
+        )
+    application = world.application()
+    for _ in range(2):
+        before = len(world.standins.dataverse.journal)
+        got = post(application, phone(new_id(), channel=channel, contact=contact))
+        assert got["http"] == 201
+        assert len(world.calls(after=before)) == trips
+    assert len(world.rows("contacts")) == (1 if is_known or trips == 2 else 0)
+
+
+def test_a_chat_is_a_live_work_item(world: World, new_id: Callable[[], str]) -> None:
+    """Subject, channel, phone, e-mail, name, context variables, workstream and contact are on it."""
+    session = new_id()
+    got = post(world.application(), web(session, classification="billing", language="en"))
+    assert (got["http"], got["kind"]) == (201, "live_work_item")
+    (item,) = world.rows("oc_liveworkitems")
+    assert item["oc_liveworkitemid"] == got["dynamics365_chat_id"]
+    assert (item["oc_subject"], item["oc_channel"], item["oc_email"]) == ("Wants help", "web", "jo@example.com")
+    assert item["_oc_workstreamid_value"] == seed.WORKSTREAM_ID
+    assert item["_oc_contactid_value"] == got["contact"]["id"]
+    variables = json.loads(item["oc_contextvariables"])
+    assert (variables["sessionId"], variables["channel"], variables["language"]) == (session, "web", "en")
+    text = transcript_of(world, item["oc_liveworkitemid"], item["oc_description"])
+    assert all(turn["text"] in text for turn in LONG)
+
+
+def test_microsofts_own_table_takes_a_chat_too(world: World, new_id: Callable[[], str]) -> None:
+    """The msdyn preset writes msdyn_ocliveworkitem, with its context variables as rows."""
+    got = post(world.application(LIVE_WORK_ITEM_PRESET="msdyn"), web(new_id()))
+    assert (got["http"], got["warnings"]) == (201, [])
+    (item,) = world.rows("msdyn_ocliveworkitems")
+    assert item["activityid"] == got["dynamics365_chat_id"]
+    assert item["_msdyn_liveworkstreamid_value"] == seed.WORKSTREAM_ID
+    items = {row["msdyn_name"]: row["msdyn_value"] for row in world.rows("msdyn_ocliveworkitemcontextitems")}
+    assert items["channel"] == "web"
+
+
+def test_a_repeat_answers_from_the_record(world: World, new_id: Callable[[], str]) -> None:
+    """Posted twice: 200, replayed, the same ids, and Dataverse hears nothing of it."""
+    application = world.application()
+    body = phone(new_id())
+    first = post(application, body)
+    calls = len(world.standins.dataverse.journal)
+    second = post(world.application(), body)
+    assert (second["http"], second["replayed"]) == (200, True)
+    assert second["dynamics365_incident_id"] == first["dynamics365_incident_id"]
+    assert len(world.standins.dataverse.journal) == calls
+
+
+def test_a_second_handoff_of_one_session_brings_its_own_id(world: World, new_id: Callable[[], str]) -> None:
+    """handoff_id is the identity: two ids, two incidents, one contact."""
+    session = new_id()
+    application = world.application()
+    post(application, phone(session))
+    post(application, phone(session, handoff_id=new_id()))
+    assert len(world.rows("incidents")) == 2
+    assert len(world.rows("contacts")) == 1
+
+
+def test_an_existing_contact_is_linked_whatever_its_case(world: World, new_id: Callable[[], str]) -> None:
+    """Looked up by emailaddress1 among active rows; the oldest wins, and an ambiguous match is told."""
+    world.dataverse.insert("contacts", {"emailaddress1": "jo@example.com", "statecode": 1, "lastname": "Gone"})
+    first = world.dataverse.insert("contacts", {"emailaddress1": "Jo@Example.com", "lastname": "A"})
+    got = post(world.application(), web(new_id()))
+    assert got["contact"] == {"id": first, "linked": True, "created": False}
+    world.dataverse.insert("contacts", {"emailaddress1": "jo@example.com", "lastname": "B"})
+    got = post(world.application(), web(new_id()))
+    assert [warning["code"] for warning in got["warnings"]] == ["contact_ambiguous"]
+    assert got["contact"]["linked"] is True
+
+
+def test_email_and_phone_can_both_match(world: World, new_id: Callable[[], str]) -> None:
+    """CONTACT_MATCH=email,phone finds by the number when the address finds nobody, in one round trip."""
+    known = world.dataverse.insert("contacts", {"mobilephone": "+12025550100", "lastname": "A"})
+    body = web(new_id(), contact={"email": "new@example.com", "phone_number": "+1 202 555 0100"})
+    got = post(world.application(CONTACT_MATCH="email,phone"), body)
+    assert got["contact"]["id"] == known
+    assert len(world.calls()) == 2
+
+
+@pytest.mark.parametrize(
+    ("part", "more"),
+    [
+        ("ticket_properties", {"ticket_properties": {"bogus": 1, "casetypecode": 1}}),
+        ("ticket_properties", {"ticket_properties": {"casetypecode": 99}}),
+        ("owner_id", {"owner_id": NOBODY}),
+        ("queue_id", {"queue_id": NOBODY}),
+    ],
+)
+def test_a_refused_part_is_left_out(world: World, new_id: Callable[[], str], part: str, more: dict[str, Any]) -> None:
+    """A configuration mistake costs a warning, never the customer's case."""
+    got = post(world.application(), phone(new_id(), **more))
+    assert got["http"] == 201
+    assert len(world.rows("incidents")) == 1
+    assert any(part in warning["message"] for warning in got["warnings"])
+
+
+def test_a_priority_that_the_org_lacks_is_told(world: World, new_id: Callable[[], str]) -> None:
+    """A stock case table has 1 to 3; where an organisation added 4, 4 is written."""
+    got = post(world.application(), phone(new_id(), priority=4))
+    assert [warning["code"] for warning in got["warnings"]] == ["priority_out_of_range"]
+    world.dataverse.schema.table("incident").column("prioritycode").options[4] = "Lowest"
+    got = post(world.application(), phone(new_id(), priority=4))
+    assert (got["warnings"], world.rows("incidents")[-1]["prioritycode"]) == ([], 4)
+
+
+def test_a_raised_description_limit_is_used(world: World, new_id: Callable[[], str]) -> None:
+    """The organisation's real limit is read: what fits needs no note."""
+    world.dataverse.schema.table("incident").column("description").max_length = 100_000
+    post(world.application(), phone(new_id()))
+    assert world.rows("annotations") == []
+    assert all(turn["text"] in world.rows("incidents")[0]["description"] for turn in LONG)
+
+
+def test_a_lowered_description_limit_loses_nothing(world: World, new_id: Callable[[], str]) -> None:
+    """A text that should have fitted goes into notes when the organisation's limit is lower."""
+    world.dataverse.schema.table("incident").column("description").max_length = 400
+    short = LONG[:5]
+    got = post(world.application(), phone(new_id(), transcript=short))
+    (incident,) = world.rows("incidents")
+    text = transcript_of(world, got["dynamics365_incident_id"], incident["description"])
+    assert all(turn["text"] in text for turn in short)
+
+
+def test_a_table_without_notes_gets_the_newest_messages(world: World, new_id: Callable[[], str]) -> None:
+    """Where notes are refused the description holds the end of the conversation, and a warning says so."""
+    got = post(world.application(LIVE_WORK_ITEM_NOTE_BIND="objectid_nothing"), web(new_id()))
+    assert [warning["code"] for warning in got["warnings"]] == ["transcript_truncated"]
+    assert LONG[-1]["text"] in world.rows("oc_liveworkitems")[0]["oc_description"]
+
+
+def test_a_caller_without_any_identity_gets_a_contact(world: World, new_id: Callable[[], str]) -> None:
+    """A case needs a customer: nobody known is a contact of this session."""
+    got = post(world.application(), phone(new_id(), contact={}))
+    assert got["contact"]["created"] is True
+    assert world.rows("contacts")[0]["lastname"].startswith("Caller test-")
+
+
+@pytest.mark.parametrize(
+    ("settings", "customer", "warning"),
+    [
+        (
+            {"UNLINKED_INCIDENTS": "fallback_customer", "FALLBACK_CUSTOMER": f"accounts({seed.FALLBACK_ACCOUNT_ID})"},
+            seed.FALLBACK_ACCOUNT_ID,
+            None,
+        ),
+        (
+            {"UNLINKED_INCIDENTS": "fallback_customer", "FALLBACK_CUSTOMER": f"accounts({NOBODY})"},
+            None,
+            "customer_missing",
+        ),
+        ({"UNLINKED_INCIDENTS": "fallback_customer"}, None, "customer_needed"),
+        ({"UNLINKED_INCIDENTS": "omit"}, None, "customer_needed"),
+    ],
+)
+def test_unlinked_incidents(
+    world: World, new_id: Callable[[], str], settings: dict[str, str], customer: str | None, warning: str | None
+) -> None:
+    """The fallback customer where it exists; else the caller's own contact, with a warning, and never no case."""
+    got = post(world.application(**settings), phone(new_id()))
+    assert got["http"] == 201
+    (incident,) = world.rows("incidents")
+    assert incident["_customerid_value"] == (customer or world.rows("contacts")[0]["contactid"])
+    assert [each["code"] for each in got["warnings"]] == ([warning] if warning else [])
+
+
+def test_a_repeat_does_not_undo_a_reps_work(world: World, new_id: Callable[[], str]) -> None:
+    """The answer was lost, and a rep moved and edited the case before the retry: it stays as the rep has it."""
+
+    class BusyRep(ManualClock):
+        def sleep(self, seconds: float) -> None:
+            super().sleep(seconds)
+            (item,), (incident,) = world.rows("queueitems"), world.rows("incidents")
+            world.dataverse.remove("queueitems", item["queueitemid"])
+            world.dataverse.insert(
+                "queueitems",
+                {
+                    "queueitemid": item["queueitemid"],
+                    "_queueid_value": seed.SECOND_QUEUE_ID,
+                    "_objectid_value": incident["incidentid"],
+                },
+            )
+            world.dataverse.store.get("incident", incident["incidentid"])["title"] = "Edited by a rep"  # type: ignore[index]
+
+    world.standins.dataverse.faults.add(Fault(method="POST", path=r"\$batch", body_contains="changeset", drop="after"))
+    got = post(world.application(clock=BusyRep()), phone(new_id()))
+    assert (got["http"], got["dynamics365_incident_id"]) == (201, world.rows("incidents")[0]["incidentid"])
+    assert [row["_queueid_value"] for row in world.rows("queueitems")] == [seed.SECOND_QUEUE_ID]
+    assert [row["title"] for row in world.rows("incidents")] == ["Edited by a rep"]
+    assert got["dynamics365_ticket_number"] == world.rows("incidents")[0]["ticketnumber"]
+
+
+def test_an_outage_is_answered_with_202_and_lands_by_the_timer(world: World, new_id: Callable[[], str]) -> None:
+    """Dataverse down: stored, 202 within the budget, the next one at once; when it is back all land."""
+    clock = ManualClock()
+    application = world.application(clock=clock)
+    world.standins.dataverse.faults.add(Fault(status=503, times=0))
+    first, second = new_id(), new_id()
+    got = post(application, phone(first))
+    assert (got["http"], got["status"], got["record"].state) == (202, "accepted", RETRYING)
+    assert clock.monotonic() < 25
+    for _ in range(2):
+        post(application, phone(new_id()))
+    calls, waited = len(world.standins.dataverse.journal), clock.monotonic()
+    got = post(application, phone(second))
+    assert (got["http"], len(world.standins.dataverse.journal), clock.monotonic()) == (202, calls, waited)
+    world.standins.dataverse.faults.clear()
+    clock.advance(120)
+    application.reconciler.run()
+    assert application.desk.look(first).state == COMPLETED
+    assert application.desk.look(second).state == COMPLETED
+    assert len(world.rows("incidents")) == 4
+
+
+def test_a_missing_privilege_pauses_and_names_the_fix(world: World, new_id: Callable[[], str]) -> None:
+    """403: the handoff waits without using up attempts, the record says what to do, and it lands after the fix."""
+    clock = ManualClock()
+    application = world.application(clock=clock)
+    world.dataverse.access.missing = frozenset({"prvCreateIncident"})
+    session = new_id()
+    got = post(application, phone(session))
+    assert got["http"] == 202
+    error = application.desk.look(session).last_error
+    assert error is not None
+    assert "prvCreateIncident" in (error.fix or "")
+    assert application.desk.look(session).attempts == 0
+    clock.advance(10)
+    application.reconciler.run()
+    assert application.desk.look(session).attempts == 0
+    world.dataverse.access.missing = frozenset()
+    clock.advance(120)
+    application.reconciler.run()
+    record = application.desk.look(session)
+    assert (record.state, record.attempts) == (COMPLETED, 1)
+
+
+def test_a_queue_without_privilege_does_not_hold_up_the_case(world: World, new_id: Callable[[], str]) -> None:
+    """The case has landed before its queue was refused: a warning, no pause."""
+    world.dataverse.access.missing = frozenset({"prvCreateQueueItem"})
+    got = post(world.application(), phone(new_id()))
+    assert got["http"] == 201
+    assert [warning["code"] for warning in got["warnings"]] == ["queue_refused"]
+
+
+@pytest.mark.parametrize("earlier_parts", [True, False], ids=["all answers", "failing answer alone"])
+@pytest.mark.parametrize(
+    ("missing", "queue"), [("prvCreateQueueItem", seed.QUEUE_ID), ("", NOBODY)], ids=["no privilege", "no queue"]
+)
+def test_a_failing_queue_is_told_apart_from_a_failing_case(
+    world: World, new_id: Callable[[], str], earlier_parts: bool, missing: str, queue: str
+) -> None:
+    """Whether a stopped batch answers all it did or the failure alone: the case lands once, with one true warning."""
+    world.dataverse.batch.earlier_parts = earlier_parts
+    world.dataverse.access.missing = frozenset(filter(None, [missing]))
+    try:
+        got = post(world.application(), phone(new_id(), queue_id=queue, owner_id=seed.REP_USER_ID))
+    finally:
+        world.dataverse.batch.earlier_parts = True
+    assert got["http"] == 201
+    assert [warning["code"] for warning in got["warnings"]] == ["queue_refused"]
+    (incident,) = world.rows("incidents")
+    assert incident["_ownerid_value"] == seed.REP_USER_ID
+    assert got["dynamics365_ticket_number"] == incident["ticketnumber"]
+
+
+def test_what_dataverse_refuses_for_good_is_kept_and_replayable(world: World, new_id: Callable[[], str]) -> None:
+    """With nothing left to leave out: 502, failed, with the reason; a replay after the fix lands it."""
+    application = world.application()
+    rule = Fault(
+        method="PATCH",
+        path="incidents",
+        inner=True,
+        status=400,
+        times=0,
+        body={"error": {"code": "0x80040265", "message": "A plug-in says no."}},
+    )
+    world.standins.dataverse.faults.add(rule)
+    session = new_id()
+    got = post(application, phone(session))
+    assert (got["http"], got["code"], got["retryable"]) == (502, "dynamics_refused", False)
+    assert session in {
+        record.handoff_id for record in application.desk.page(state=FAILED, limit=50, cursor=None).records
+    }
+    world.standins.dataverse.faults.clear()
+    assert application.desk.replay(session).record.state == COMPLETED
+    assert len(world.rows("incidents")) == 1
+
+
+def test_a_rotated_secret_is_followed(world: World, new_id: Callable[[], str]) -> None:
+    """The vault has a new secret and Entra refuses the old one: the next handoff lands, with no pause."""
+    from dataclasses import replace
+
+    clock = ManualClock()
+    application = world.application(clock=clock)
+    assert post(application, phone(new_id()))["http"] == 201
+    clock.advance(120)
+    app_id = world.environ["DYNAMICS_CLIENT_ID"]
+    known = world.entra._apps[app_id]
+    world.entra._apps[app_id] = replace(known, secrets=("brand-new",))
+    world.key_vault.put("dynamics-client-secret", "brand-new")
+    application.dataverse._tokens.refuse(application.dataverse._tokens.get())
+    assert post(application, phone(new_id()))["http"] == 201
+
+
+def test_what_is_missing_is_read_from_opencx(world: World, new_id: Callable[[], str]) -> None:
+    """Only a session id: channel, contact, summary and all pages of the history come from OpenCX's API."""
+    session = new_id()
+    history = [
+        {
+            "id": str(n),
+            "created_at": f"2026-01-01T10:{n // 60:02d}:{n % 60:02d}Z",
+            "event": {
+                "type": "message",
+                "sender": {"type": ("contact", "ai")[n % 2]},
+                "content": {"type": "text", "text": f"message number {n}."},
+            },
+        }
+        for n in range(120)
+    ]
+    world.opencx.add_session(
+        {
+            "id": session,
+            "channel": {"type": "phone_voice"},
+            "contact": {"name": "Jo Doe", "email": "jo@example.com"},
+            "handoff": {"summary": "Wants a refund", "sentiment": "angry"},
+            "history": history,
+        }
+    )
+    got = post(world.application(), {"session_id": session})
+    assert (got["http"], got["kind"], got["channel"], got["warnings"]) == (201, "incident", "phone", [])
+    (incident,) = world.rows("incidents")
+    assert "Summary: Wants a refund" in incident["description"]
+    text = transcript_of(world, incident["incidentid"], incident["description"])
+    positions = [text.index(f"message number {n}.") for n in range(120)]
+    assert positions == sorted(positions)
+
+
+def test_without_opencx_a_handoff_lands_all_the_same(world: World, new_id: Callable[[], str]) -> None:
+    """OpenCX does not know the session: the case lands with a warning, for a customer is waiting."""
+    got = post(world.application(), {"session_id": new_id(), "channel": "phone"})
+    assert got["http"] == 201
+    assert [warning["code"] for warning in got["warnings"]] == ["transcript_unavailable"]
+
+
+def test_table_storage_down_does_not_stop_a_handoff(world: World, new_id: Callable[[], str]) -> None:
+    """Derived ids make delivering safe without a record; with Dataverse down as well it is a 503."""
+    nowhere = "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=YQ==;TableEndpoint=http://127.0.0.1:9/a"
+    application = world.application(TABLES_CONNECTION_STRING=nowhere)
+    body = phone(new_id())
+    got = post(application, body)
+    assert got["http"] == 201
+    assert [warning["code"] for warning in got["warnings"]] == ["ledger_unavailable"]
+    again = post(world.application(TABLES_CONNECTION_STRING=nowhere), body)
+    assert again["dynamics365_incident_id"] == got["dynamics365_incident_id"]
+    assert len(world.rows("incidents")) == 1
+    world.standins.dataverse.faults.add(Fault(status=500, times=0))
+    with pytest.raises(LedgerUnavailable) as caught:
+        post(world.application(TABLES_CONNECTION_STRING=nowhere, HANDOFF_BUDGET_SECONDS="3"), phone(new_id()))
+    assert caught.value.code == "not_stored_not_delivered"
+
+
+def test_affinity_cookies_are_never_sent_back(world: World, new_id: Callable[[], str]) -> None:
+    """Dataverse's cookie would tie all calls to one web server."""
+    application = world.application()
+    post(application, phone(new_id()))
+    assert len(application.dataverse._session.cookies) == 0
