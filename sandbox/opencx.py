@@ -118,6 +118,8 @@ class OpenCX:
         if not self._within_limit():
             return _error(429, "Too Many Requests", "ThrottlerException: Too Many Requests")
         match request.path.strip("/").split("/"):
+            case ["chat", "sessions"] if request.method == "GET":
+                return Response.json({"items": list(self._sessions.values())[: self.page_size], "next": None})
             case ["chat", "sessions", session_id, *rest] if session_id in self._sessions:
                 return self._session(request, session_id, rest)
             case ["chat", "sessions", _, *_]:

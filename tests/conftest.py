@@ -47,7 +47,7 @@ class World:
         """The OpenCX stand-in."""
         return self.standins.opencx.standin  # type: ignore[return-value]
 
-    def application(self, *, clock: Clock | None = None, **settings: str) -> Application:
+    def application(self, clock: Clock | None = None, /, **settings: str) -> Application:
         """A service of its own, as if a process had just started; settings are added to the sandbox's."""
         made = Application({**self.environ, **settings}, clock=clock)
         self._applications.append(made)

@@ -6,6 +6,9 @@ from urllib.parse import urlsplit
 
 from azure.core.credentials import TokenCredential
 
+TIMEOUT_SECONDS = 5
+"""Of one call for a token; azure-core's own default is 300 s."""
+
 _CLOUDS = frozenset({"login.microsoftonline.com", "login.chinacloudapi.cn", "login.microsoftonline.us"})
 
 
@@ -22,4 +25,9 @@ def default_credential() -> TokenCredential:
     from azure.identity import DefaultAzureCredential  # noqa: PLC0415
 
     known = is_known_cloud(os.environ.get("AZURE_AUTHORITY_HOST"))
-    return DefaultAzureCredential(disable_instance_discovery=not known)
+    return DefaultAzureCredential(
+        disable_instance_discovery=not known,
+        retry_total=1,
+        connection_timeout=TIMEOUT_SECONDS,
+        read_timeout=TIMEOUT_SECONDS,
+    )

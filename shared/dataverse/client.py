@@ -88,6 +88,10 @@ class DataverseClient:
         except batch.MalformedAnswer as error:
             # Not a multipart answer: the batch as a whole was refused, or a gateway spoke.
             self._checked(reply)
+            if reply.status in (409, 412):
+                # A condition belongs to an operation, and none is named: this is not our request's fault.
+                message = f"Dataverse answered a whole batch with HTTP {reply.status}."
+                raise TransientFailure(message, code="dynamics_bad_answer", system=SYSTEM) from None
             if reply.status >= 400:
                 raise _whole_batch_refused(reply) from None
             message = f"Dataverse sent a batch answer that cannot be read ({error})."

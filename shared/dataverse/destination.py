@@ -16,6 +16,7 @@ from shared.dataverse.settings import (
     LiveWorkItemTable,
 )
 from shared.dataverse.writer import CustomerNeeded, Writer, Written
+from shared.errors import TransientFailure
 from shared.handoff import channel as channels
 from shared.handoff import document
 from shared.handoff.model import Contact, Handoff, LinkedContact, Notice, Outcome
@@ -125,7 +126,12 @@ class DynamicsDestination:
         replies = self._ask((*asked, *questions), deadline)
         if questions:
             self._metadata.learn(replies[len(asked) :])
-        return contacts.choose([self._client.classed(reply) for reply in replies[: len(asked)]])
+        answers = [self._client.classed(reply) for reply in replies[: len(asked)]]
+        unknown = next((reply.status for reply in answers if not reply.is_success and reply.status != 400), None)
+        if unknown is not None:  # "not found" would make a second contact for a customer who has one
+            message = f"Dataverse did not say whether the contact exists (HTTP {unknown})."
+            raise TransientFailure(message, code="dynamics_bad_answer", system=SYSTEM)
+        return contacts.choose(answers)
 
     def _ask(self, operations: tuple[Operation, ...], deadline: float) -> list[Reply]:
         if not operations:

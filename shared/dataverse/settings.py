@@ -9,8 +9,8 @@ from typing import Any
 from shared.config.settings import Settings
 from shared.dataverse import CHATS, SYSTEM
 from shared.errors import ConfigurationFault
+from shared.handoff.fields import properties
 from shared.handoff.model import Notice, Scalar
-from shared.handoff.request import properties
 
 CALLER_CONTACT, FALLBACK_CUSTOMER, OMIT = "caller_contact", "fallback_customer", "omit"
 _GUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from azure.data.tables import TableClient
 
 TABLE_NAME = "opencxhandoffs"
+CONNECT_TIMEOUT_SECONDS = 3.0
+READ_TIMEOUT_SECONDS = 4.0
+"""A table that hangs must leave time to deliver without it: two reads, within a budget of 25 s."""
 REST_SECONDS = 3.0
 """After the table could not be reached, how long it is not asked again: nobody waits for the same time-out twice."""
 
@@ -167,12 +170,17 @@ def connect(settings: Settings) -> "TableClient":
     text = settings.text("TABLES_CONNECTION_STRING")
     if text is None and not settings.text("TABLES_ENDPOINT"):
         text = settings.text("AzureWebJobsStorage")
+    transport = RequestsTransport(
+        session=http.session(endpoint or ""),
+        session_owner=True,
+        connection_timeout=CONNECT_TIMEOUT_SECONDS,  # the client's own options do not reach a transport given to it
+        read_timeout=READ_TIMEOUT_SECONDS,
+    )
     options: dict[str, Any] = {
         "retry_total": 2,
+        "retry_read": 1,
         "retry_backoff_factor": 0.2,
-        "connection_timeout": 5,
-        "read_timeout": 10,
-        "transport": RequestsTransport(session=http.session(endpoint or ""), session_owner=True),
+        "transport": transport,
     }
     if text:
         return TableServiceClient.from_connection_string(text, **options).get_table_client(TABLE_NAME)

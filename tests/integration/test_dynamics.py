@@ -300,7 +300,7 @@ def test_a_repeat_does_not_undo_a_reps_work(world: World, new_id: Callable[[], s
             world.dataverse.store.get("incident", incident["incidentid"])["title"] = "Edited by a rep"  # type: ignore[index]
 
     world.standins.dataverse.faults.add(Fault(method="POST", path=r"\$batch", body_contains="changeset", drop="after"))
-    got = post(world.application(clock=BusyRep()), phone(new_id()))
+    got = post(world.application(BusyRep()), phone(new_id()))
     assert (got["http"], got["dynamics365_incident_id"]) == (201, world.rows("incidents")[0]["incidentid"])
     assert [row["_queueid_value"] for row in world.rows("queueitems")] == [seed.SECOND_QUEUE_ID]
     assert [row["title"] for row in world.rows("incidents")] == ["Edited by a rep"]
@@ -310,7 +310,7 @@ def test_a_repeat_does_not_undo_a_reps_work(world: World, new_id: Callable[[], s
 def test_an_outage_is_answered_with_202_and_lands_by_the_timer(world: World, new_id: Callable[[], str]) -> None:
     """Dataverse down: stored, 202 within the budget, the next one at once; when it is back all land."""
     clock = ManualClock()
-    application = world.application(clock=clock)
+    application = world.application(clock)
     world.standins.dataverse.faults.add(Fault(status=503, times=0))
     first, second = new_id(), new_id()
     got = post(application, phone(first))
@@ -332,7 +332,7 @@ def test_an_outage_is_answered_with_202_and_lands_by_the_timer(world: World, new
 def test_a_missing_privilege_pauses_and_names_the_fix(world: World, new_id: Callable[[], str]) -> None:
     """403: the handoff waits without using up attempts, the record says what to do, and it lands after the fix."""
     clock = ManualClock()
-    application = world.application(clock=clock)
+    application = world.application(clock)
     world.dataverse.access.missing = frozenset({"prvCreateIncident"})
     session = new_id()
     got = post(application, phone(session))
@@ -408,7 +408,7 @@ def test_a_rotated_secret_is_followed(world: World, new_id: Callable[[], str]) -
     from dataclasses import replace
 
     clock = ManualClock()
-    application = world.application(clock=clock)
+    application = world.application(clock)
     assert post(application, phone(new_id()))["http"] == 201
     clock.advance(120)
     app_id = world.environ["DYNAMICS_CLIENT_ID"]

@@ -105,7 +105,7 @@ def test_a_batch_answer_is_read_part_by_part() -> None:
 @given(st.integers(min_value=0, max_value=len(ANSWER) - 5))
 def test_a_cut_off_batch_answer_never_looks_whole(end: int) -> None:
     """Wherever the answer is cut: it is malformed, or incomplete by count."""
-    parts = [ChangeSet((Operation("PATCH", "x"),)), Operation("GET", "y")]
+    parts: list[batch.Part] = [ChangeSet((Operation("PATCH", "x"),)), Operation("GET", "y")]
     try:
         replies = batch.decode("multipart/mixed; boundary=b", ANSWER[:end])
     except MalformedAnswer:
