@@ -5,7 +5,14 @@ Dimensions are ids, codes and numbers. A customer's text, a secret or a token is
 
 import json
 import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
 
+type Dimension = str | float | bool | None
+
+DATAVERSE_CALL = "dataverse.call"
 HANDOFF_STORED = "handoff.stored"
 HANDOFF_COMPLETED = "handoff.completed"
 HANDOFF_REPLAYED = "handoff.replayed"
@@ -35,19 +42,37 @@ _LEVELS = {
 }
 
 _log = logging.getLogger("opencx_handoff")
+_scope: ContextVar[Mapping[str, Dimension]] = ContextVar("scope", default=MappingProxyType({}))
 
 
-def emit(event: str, *, exc_info: bool = False, **dimensions: str | float | bool | None) -> None:
+@contextmanager
+def scope(**dimensions: Dimension) -> Iterator[None]:
+    """Add these dimensions to every event of this thread while inside, whoever emits it."""
+    token = _scope.set({**_scope.get(), **dimensions})
+    try:
+        yield
+    finally:
+        _scope.reset(token)
+
+
+def in_scope(name: str) -> Dimension:
+    """A dimension of the scope, such as ``attempt_id``; None outside."""
+    return _scope.get().get(name)
+
+
+def emit(event: str, *, exc_info: bool = False, **dimensions: Dimension) -> None:
     """Write one event to the log; dimensions that are None are left out.
 
     With ``exc_info`` the traceback's places are added, without the exception's own text, which may quote anything.
     """
-    fields = {name: value for name, value in dimensions.items() if value is not None}
+    level = _LEVELS.get(event, logging.INFO)
+    if not _log.isEnabledFor(level):
+        return
+    known = {**_scope.get(), **dimensions}
+    fields = {name: value for name, value in known.items() if value is not None}
     if exc_info:
         fields["where"] = _where()
-    level = _LEVELS.get(event, logging.INFO)
-    if _log.isEnabledFor(level):
-        _log.log(level, "%s", json.dumps({"event": event, **fields}))
+    _log.log(level, "%s", json.dumps({"event": event, **fields}))
 
 
 def _where() -> str:

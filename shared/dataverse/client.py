@@ -12,7 +12,7 @@ from typing import Any
 
 import requests
 
-from shared import http
+from shared import events, http
 from shared.dataverse import SYSTEM, batch
 from shared.dataverse.batch import Operation, Part, Reply
 from shared.dataverse.token import TokenSource
@@ -29,6 +29,7 @@ _HEADERS = {
     "If-None-Match": "null",
     "User-Agent": "opencx-handoff/1.0",
 }
+_OPERATION = re.compile(r"[$\w]*")
 _PRIVILEGE = re.compile(r"missing (prv\w+) privilege")
 _NOT_A_MEMBER = frozenset({"0x80072560"})
 _NO_ROLES = frozenset({"0x80042f09"})
@@ -135,6 +136,10 @@ class DataverseClient:
             "Authorization": f"Bearer {token}",
             "x-ms-client-request-id": str(uuid.uuid4()),
         }
+        attempt_id = events.in_scope("attempt_id")
+        if attempt_id:
+            sent["x-ms-correlation-request-id"] = str(attempt_id)
+        started = self._monotonic()
         try:
             url = f"{self.origin}{ROOT}{path}"
             response = http.send(self._session, method, url, body=body, headers=sent, timeout=http.timeouts(left))
@@ -146,6 +151,14 @@ class DataverseClient:
             response.status_code,
             {name.lower(): value for name, value in response.headers.items()},
             response.content,
+        )
+        events.emit(
+            events.DATAVERSE_CALL,
+            method=method,
+            operation=_OPERATION.findall(path)[0],  # never the rest: a filter quotes the customer
+            status=reply.status,
+            seconds=round(self._monotonic() - started, 4),
+            request_id=reply.headers.get("x-ms-service-request-id"),
         )
         if reply.status == 401:
             self._tokens.refuse(token)

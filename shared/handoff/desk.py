@@ -1,70 +1,28 @@
 """The one use case: a handoff comes in, is stored, is delivered, and its record says what became of it.
 
-The HTTP door, the replay route and the timer all end in `HandoffDesk._attempt`: there is no other way to a target.
+The HTTP door, the replay route and the timer all end in `shared.handoff.attempt`.
 """
 
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from shared import events
 from shared.config.clock import Clock
 from shared.errors import (
-    ConfigurationFault,
-    HandoffError,
-    InvalidRequest,
     LedgerUnavailable,
     NotFound,
-    PermanentFailure,
-    TransientFailure,
 )
-from shared.handoff import request, schedule
+from shared.handoff.attempt import RESERVE_SECONDS, Answer, Attempt, Destination, Source
 from shared.handoff.gate import THROTTLED, Admission, Gate
-from shared.handoff.model import Handoff, Notice, Outcome
-from shared.handoff.record import COMPLETED, FAILED, PENDING, RETRYING, Due, LastError, Ledger, Page, Record
+from shared.handoff.model import Handoff
+from shared.handoff.record import COMPLETED, FAILED, PENDING, RETRYING, Due, Ledger, Page, Record
+
+__all__ = ["Answer", "Destination", "HandoffDesk", "Source"]
 
 LEASE_MARGIN_SECONDS = 30.0
 POLL_SECONDS = 0.1
-RESERVE_SECONDS = 1.0
-"""Kept back of the budget for writing the record and answering."""
-CONFIGURATION_LOOK = timedelta(seconds=60)
-ATTEMPTS_WITHOUT_TRANSCRIPT = 3
-"""From this attempt on a handoff lands without what OpenCX's API does not give: a customer is waiting."""
-
-NO_KEY = "secret_missing"
-"""The code with which a source says that it has no key."""
-
-
-class Destination(Protocol):
-    """A system in which reps work."""
-
-    def deliver(self, handoff: Handoff, *, deadline: float) -> Outcome:
-        """Make sure that the handoff's records stand there. Safe to repeat.
-
-        Args:
-            handoff: what to write.
-            deadline: the monotonic time, in seconds, by which it must be over.
-
-        Raises:
-            TransientFailure, ConfigurationFault, PermanentFailure: see `shared.errors`.
-        """
-
-
-class Source(Protocol):
-    """Where the missing parts of a handoff can be read: OpenCX's API."""
-
-    def complete(self, handoff: Handoff, *, deadline: float) -> Handoff:
-        """The handoff with what was missing."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What became of a call: the record as it stands, and whether it had been completed before."""
-
-    record: Record
-    replayed: bool = False
 
 
 class HandoffDesk:
@@ -84,12 +42,12 @@ class HandoffDesk:
     ) -> None:
         self._ledger = ledger
         self._gate = gate
-        self._destination = destination
-        self._source = source
         self._routes = routes
         self._clock = clock
-        self._random = random
         self._budget_seconds = budget_seconds
+        self._attempt = Attempt(
+            ledger=ledger, gate=gate, destination=destination, source=source, clock=clock, random=random
+        )
 
     def accept(self, handoff: Handoff, payload: bytes) -> Answer:
         """Perform one handoff; the caller's wait is bounded by the budget.
@@ -119,11 +77,17 @@ class HandoffDesk:
         except LedgerUnavailable as error:
             if not admission.is_open:
                 raise
-            return self._deliver_unrecorded(record, handoff, deadline, error)
+            return self._attempt.make_unrecorded(record, handoff, deadline, error)
         if not is_new:
             return self._repeat(record, handoff, payload, deadline)
-        events.emit(events.HANDOFF_STORED, handoff_id=record.handoff_id, session_id=record.session_id)
-        return self._attempt(record, handoff, deadline) if record.state == PENDING else Answer(record)
+        events.emit(
+            events.HANDOFF_STORED,
+            handoff_id=record.handoff_id,
+            session_id=record.session_id,
+            system=record.target,
+            state=record.state,
+        )
+        return self._attempt.make(record, handoff, deadline) if record.state == PENDING else Answer(record)
 
     def look(self, handoff_id: str) -> Record:
         """The record of a handoff. Raises NotFound."""
@@ -143,7 +107,7 @@ class HandoffDesk:
         while record.state != COMPLETED and not record.is_leased(self._clock.now()):
             taken = self._take(record, attempts=1)
             if taken is not None:
-                return self._resume(taken, deadline)
+                return self._attempt.make_stored(taken, deadline)
             record = self.look(handoff_id)
         return Answer(record, replayed=record.state == COMPLETED)
 
@@ -158,7 +122,7 @@ class HandoffDesk:
         if record is None or record.is_terminal or record.due_at is None or record.due_at > now:
             return None
         taken = self._take(record, attempts=record.attempts + 1)
-        return self._resume(taken, self._deadline()) if taken is not None else None
+        return self._attempt.make_stored(taken, self._deadline()) if taken is not None else None
 
     def target_of(self, handoff: Handoff) -> str:
         """The system that this handoff goes to."""
@@ -193,7 +157,11 @@ class HandoffDesk:
                     record, attempts=1 if failed else record.attempts + 1, payload=payload if failed else None
                 )
                 if taken is not None:
-                    return self._attempt(taken, handoff, deadline) if failed else self._resume(taken, deadline)
+                    return (
+                        self._attempt.make(taken, handoff, deadline)
+                        if failed
+                        else self._attempt.make_stored(taken, deadline)
+                    )
             record = self.look(record.handoff_id)
 
     def _take(self, record: Record, *, attempts: int, payload: bytes | None = None) -> Record | None:
@@ -209,227 +177,16 @@ class HandoffDesk:
         )
         return self._ledger.change(taken, payload=payload)
 
-    def _resume(self, record: Record, deadline: float) -> Answer:
-        """Attempt a handoff from its stored request."""
-        try:
-            data = request.parse_body(self._ledger.payload(record))
-            handoff = request.parse(data, channel_may_be_read=True)
-        except InvalidRequest as error:
-            failure = PermanentFailure(f"The stored request cannot be read: {error.message}", code=error.code)
-            return self._fail(record, failure)
-        if record.attempts > len(schedule.STEPS_SECONDS) + 1:
-            message = "Every attempt ended without an answer; the worker may have been killed each time."
-            return self._fail(record, PermanentFailure(message, code="attempts_exhausted"))
-        return self._attempt(record, handoff, deadline)
-
-    def _attempt(self, record: Record, handoff: Handoff, deadline: float) -> Answer:
-        """One attempt: a few quick tries as long as the budget lasts, then a transition of the record."""
-        tries = 0
-        while True:
-            tries += 1
-            try:
-                outcome = self._deliver(record, handoff, deadline)
-            except TransientFailure as failure:
-                at_least = failure.retry_after_seconds
-                if failure.kind == THROTTLED and failure.system == record.target:
-                    self._gate.failed(record.target, failure)  # at once, so that others hold back too
-                delay = schedule.quick_delay(tries, at_least_seconds=at_least)
-                if delay is not None and self._clock.monotonic() + delay < deadline - RESERVE_SECONDS:
-                    self._clock.sleep(delay)
-                    continue
-                return self._later(record, failure)
-            except ConfigurationFault as fault:
-                return self._wait(record, fault)
-            except PermanentFailure as failure:
-                return self._fail(record, failure)
-            except Exception as error:  # noqa: BLE001 - a bug must not leave the record in flight
-                events.emit(
-                    events.HANDOFF_CRASHED,
-                    exc_info=True,
-                    handoff_id=record.handoff_id,
-                    error=type(error).__name__,
-                )
-                message = f"The service itself failed ({type(error).__name__})."
-                return self._later(record, TransientFailure(message, code="internal_error", system="handoff"))
-            self._gate.succeeded(record.target)
-            return self._complete(record, outcome)
-
-    def _deliver(self, record: Record, handoff: Handoff, deadline: float) -> Outcome:
-        whole, notices = self._hydrate(handoff, attempts=record.attempts, deadline=deadline)
-        if whole.channel is None:
-            message = "The channel is neither in the request nor known to OpenCX."
-            raise PermanentFailure(message, code="channel_unknown")
-        outcome = self._destination(record.target).deliver(whole, deadline=deadline)
-        return replace(outcome, warnings=notices + outcome.warnings)
-
-    def _hydrate(self, handoff: Handoff, *, attempts: int, deadline: float) -> tuple[Handoff, tuple[Notice, ...]]:
-        """Read what is missing from OpenCX. What stays missing delays a handoff, but never stops it."""
-        needs = handoff.channel is None or handoff.transcript is None
-        if not needs and handoff.summary and not handoff.contact.is_empty:
-            return handoff, ()
-        try:
-            source = self._source()
-            if source is None:
-                notice = Notice("transcript_missing", "The request has none, and OPENCX_API_KEY is not set.")
-                return handoff, (notice,) if needs else ()
-            return source.complete(handoff, deadline=deadline), ()
-        except (TransientFailure, ConfigurationFault, PermanentFailure) as failure:
-            if not needs:
-                return handoff, ()
-            can_wait = isinstance(failure, TransientFailure) and attempts < ATTEMPTS_WITHOUT_TRANSCRIPT
-            if can_wait or (handoff.channel is None and failure.code != NO_KEY):
-                raise
-            return handoff, (Notice("transcript_unavailable", f"Not read from OpenCX: {failure.message}"),)
-
-    def _deliver_unrecorded(
-        self, record: Record, handoff: Handoff, deadline: float, error: LedgerUnavailable
-    ) -> Answer:
-        """Table Storage is down: derived ids make delivering safe all the same."""
-        events.emit(events.LEDGER_UNAVAILABLE, handoff_id=record.handoff_id, code=error.code)
-        tries = 0
-        while True:
-            tries += 1
-            try:
-                outcome = self._deliver(record, handoff, deadline)
-            except HandoffError as failure:
-                at_least = failure.retry_after_seconds if isinstance(failure, TransientFailure) else None
-                delay = schedule.quick_delay(tries, at_least_seconds=at_least)
-                fits = delay is not None and self._clock.monotonic() + delay < deadline - RESERVE_SECONDS
-                if not isinstance(failure, TransientFailure) or delay is None or not fits:
-                    message = f"Neither stored ({error.code}) nor delivered ({failure.code}): call again."
-                    raise LedgerUnavailable(message, code="not_stored_not_delivered") from failure
-                self._clock.sleep(delay)
-                continue
-            self._gate.succeeded(record.target)
-            return self._unrecorded(record, outcome)
-
-    def _complete(self, record: Record, outcome: Outcome) -> Answer:
-        """Write down that it has landed. That is a fact, whoever holds the lease by now."""
-        now = self._clock.now()
-        try:
-            while True:
-                done = replace(
-                    record,
-                    state=COMPLETED,
-                    channel=outcome.channel,
-                    outcome=outcome,
-                    due_at=None,
-                    last_error=None,
-                    updated_at=now,
-                    completed_at=now,
-                )
-                stored = self._ledger.change(done)
-                if stored is not None:
-                    break
-                current = self._ledger.get(record.handoff_id)
-                if current is None or current.state == COMPLETED:
-                    return Answer(current or done)
-                record = current
-        except LedgerUnavailable as error:
-            events.emit(events.LEDGER_UNAVAILABLE, handoff_id=record.handoff_id, code=error.code)
-            return self._unrecorded(record, outcome)
-        events.emit(
-            events.HANDOFF_COMPLETED,
-            handoff_id=stored.handoff_id,
-            session_id=stored.session_id,
-            system=outcome.system,
-            kind=outcome.kind,
-            channel=outcome.channel,
-            record_id=outcome.record_id,
-            attempts=stored.attempts,
-            seconds=round((now - stored.created_at).total_seconds(), 3),
-            warnings=len(outcome.warnings),
-        )
-        return Answer(stored)
-
-    def _unrecorded(self, record: Record, outcome: Outcome) -> Answer:
-        notice = Notice("ledger_unavailable", "It has landed, but Table Storage could not be written.")
-        outcome = replace(outcome, warnings=(*outcome.warnings, notice))
-        now = self._clock.now()
-        events.emit(events.HANDOFF_UNRECORDED, handoff_id=record.handoff_id, record_id=outcome.record_id)
-        return Answer(
-            replace(
-                record,
-                state=COMPLETED,
-                channel=outcome.channel,
-                outcome=outcome,
-                due_at=None,
-                completed_at=now,
-            )
-        )
-
-    def _later(self, record: Record, failure: TransientFailure) -> Answer:
-        """Not now: put it on the schedule, or give up after its last step."""
-        until = None
-        if failure.system == record.target:
-            until = self._gate.failed(record.target, failure)
-        delay = schedule.next_delay(
-            record.attempts, random=self._random(), at_least_seconds=failure.retry_after_seconds
-        )
-        if delay is None:
-            return self._fail(record, PermanentFailure(failure.message, code=failure.code))
-        due_at = self._clock.now() + delay
-        waiting = replace(
-            record, due_at=max(due_at, until or due_at), last_error=LastError(failure.code, failure.message)
-        )
-        return self._postpone(waiting, events.HANDOFF_RETRYING)
-
-    def _wait(self, record: Record, fault: ConfigurationFault) -> Answer:
-        """An administrator must act: wait without using up an attempt."""
-        until = self._gate.failed(record.target, fault) if fault.system == record.target else None
-        error = LastError(fault.code, fault.message, fault.fix)
-        due_at = self._spread(until or self._clock.now() + CONFIGURATION_LOOK)
-        waiting = replace(record, attempts=max(0, record.attempts - 1), due_at=due_at, last_error=error)
-        return self._postpone(waiting, events.HANDOFF_WAITING)
-
     def _waiting(self, record: Record, admission: Admission) -> Record:
         """A new record that waits for a closed gate; it is due in the order in which it came."""
         due_at = max(admission.until or record.created_at, record.created_at)
         return replace(record, state=RETRYING, attempts=0, due_at=due_at, last_error=admission.error)
-
-    def _postpone(self, record: Record, event: str) -> Answer:
-        record = replace(record, state=RETRYING, updated_at=self._clock.now())
-        error = record.last_error
-        events.emit(
-            event,
-            handoff_id=record.handoff_id,
-            session_id=record.session_id,
-            attempts=record.attempts,
-            code=error.code if error else None,
-            due_at=record.due_at.isoformat() if record.due_at else None,
-        )
-        return self._settle(record)
-
-    def _fail(self, record: Record, failure: PermanentFailure) -> Answer:
-        error = LastError(failure.code, failure.message)
-        failed = replace(record, state=FAILED, due_at=None, last_error=error, updated_at=self._clock.now())
-        events.emit(
-            events.HANDOFF_FAILED,
-            handoff_id=record.handoff_id,
-            session_id=record.session_id,
-            attempts=record.attempts,
-            code=failure.code,
-        )
-        return self._settle(failed)
-
-    def _settle(self, record: Record) -> Answer:
-        """Write the end of an attempt that did not land; if another attempt took over, it decides."""
-        try:
-            stored = self._ledger.change(record)
-            return Answer(stored or self._ledger.get(record.handoff_id) or record)
-        except LedgerUnavailable as error:
-            # The stored lease runs out by itself: the timer goes on from there.
-            events.emit(events.LEDGER_UNAVAILABLE, handoff_id=record.handoff_id, code=error.code)
-            return Answer(record)
 
     def _deadline(self) -> float:
         return self._clock.monotonic() + self._budget_seconds
 
     def _lease_end(self, now: datetime) -> datetime:
         return now + timedelta(seconds=self._budget_seconds + LEASE_MARGIN_SECONDS)
-
-    def _spread(self, moment: datetime) -> datetime:
-        return moment + timedelta(seconds=self._random() * 2)
 
 
 def _token() -> str:

@@ -22,13 +22,20 @@ PURGE_MOST = 2000
 
 @dataclass
 class Report:
-    """What one run did. ``held_back`` were due, but their system is closed."""
+    """What one run did.
+
+    Attributes:
+        gone: due, but taken by another worker meanwhile.
+        held_back: due, but their system is closed.
+        oldest_due_seconds: how long ago the handoff that has waited longest was due.
+    """
 
     completed: int = 0
     postponed: int = 0
     failed: int = 0
     gone: int = 0
     held_back: int = 0
+    oldest_due_seconds: float = 0.0
     purged: int = 0
     seconds: float = 0.0
 
@@ -86,7 +93,11 @@ class Reconciler:
         running: set[Future[Answer | None]] = set()
         report.held_back = 0
         begun = 0
-        for due in self._desk.due(limit=BATCH):
+        batch = self._desk.due(limit=BATCH)
+        if batch:
+            waited = (self._clock.now() - batch[0].due_at).total_seconds()
+            report.oldest_due_seconds = round(max(report.oldest_due_seconds, waited), 3)
+        for due in batch:
             if self._clock.monotonic() >= until:
                 break
             if not self._gate.admit(due.target).is_open:

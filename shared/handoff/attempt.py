@@ -1,0 +1,300 @@
+"""One attempt to deliver a handoff: tries, hydration, and the transition of the record that it ends with.
+
+The HTTP door, the replay route and the timer all come here: there is no other way to a target.
+"""
+
+import uuid
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from shared import events
+from shared.config.clock import Clock
+from shared.errors import (
+    ConfigurationFault,
+    HandoffError,
+    InvalidRequest,
+    LedgerUnavailable,
+    PermanentFailure,
+    TransientFailure,
+)
+from shared.handoff import request, schedule
+from shared.handoff.gate import THROTTLED, Gate
+from shared.handoff.model import Handoff, Notice, Outcome
+from shared.handoff.record import COMPLETED, FAILED, RETRYING, LastError, Ledger, Record
+
+RESERVE_SECONDS = 1.0
+"""Kept back of the budget for writing the record and answering."""
+CONFIGURATION_LOOK = timedelta(seconds=60)
+ATTEMPTS_WITHOUT_TRANSCRIPT = 3
+"""From this attempt on a handoff lands without what OpenCX's API does not give: a customer is waiting."""
+
+NO_KEY = "secret_missing"
+"""The code with which a source says that it has no key."""
+
+
+class Destination(Protocol):
+    """A system in which reps work."""
+
+    def deliver(self, handoff: Handoff, *, deadline: float) -> Outcome:
+        """Make sure that the handoff's records stand there. Safe to repeat.
+
+        Args:
+            handoff: what to write.
+            deadline: the monotonic time, in seconds, by which it must be over.
+
+        Raises:
+            TransientFailure, ConfigurationFault, PermanentFailure: see `shared.errors`.
+        """
+
+
+class Source(Protocol):
+    """Where the missing parts of a handoff can be read: OpenCX's API."""
+
+    def complete(self, handoff: Handoff, *, deadline: float) -> Handoff:
+        """The handoff with what was missing."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a call: the record as it stands, and whether it had been completed before."""
+
+    record: Record
+    replayed: bool = False
+
+
+class Attempt:
+    """Makes attempts; holds what they need."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        gate: Gate,
+        destination: Callable[[str], Destination],
+        source: Callable[[], Source | None],
+        clock: Clock,
+        random: Callable[[], float],
+    ) -> None:
+        self._ledger = ledger
+        self._gate = gate
+        self._destination = destination
+        self._source = source
+        self._clock = clock
+        self._random = random
+
+    def make(self, record: Record, handoff: Handoff, deadline: float) -> Answer:
+        """Deliver under the record's lease, and write down what came of it; never raises for a failed attempt."""
+        with _scope(record):
+            return self._make(record, handoff, deadline)
+
+    def make_stored(self, record: Record, deadline: float) -> Answer:
+        """The same, with the request that was stored with the record."""
+        with _scope(record):
+            try:
+                data = request.parse_body(self._ledger.payload(record))
+                handoff = request.parse(data, channel_may_be_read=True)
+            except InvalidRequest as error:
+                message = f"The stored request cannot be read: {error.message}"
+                return self._fail(record, PermanentFailure(message, code=error.code))
+            if record.attempts > len(schedule.STEPS_SECONDS) + 1:
+                message = "Every attempt ended without an answer; the worker may have been killed each time."
+                return self._fail(record, PermanentFailure(message, code="attempts_exhausted"))
+            return self._make(record, handoff, deadline)
+
+    def _make(self, record: Record, handoff: Handoff, deadline: float) -> Answer:
+        """One attempt: a few quick tries as long as the budget lasts, then a transition of the record."""
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                outcome = self._deliver(record, handoff, deadline)
+            except TransientFailure as failure:
+                at_least = failure.retry_after_seconds
+                if failure.kind == THROTTLED and failure.system == record.target:
+                    self._gate.failed(record.target, failure)  # at once, so that others hold back too
+                delay = schedule.quick_delay(tries, at_least_seconds=at_least)
+                if delay is not None and self._clock.monotonic() + delay < deadline - RESERVE_SECONDS:
+                    self._clock.sleep(delay)
+                    continue
+                return self._later(record, failure)
+            except ConfigurationFault as fault:
+                return self._wait(record, fault)
+            except PermanentFailure as failure:
+                return self._fail(record, failure)
+            except Exception as error:  # noqa: BLE001 - a bug must not leave the record in flight
+                events.emit(events.HANDOFF_CRASHED, exc_info=True, error=type(error).__name__)
+                message = f"The service itself failed ({type(error).__name__})."
+                return self._later(record, TransientFailure(message, code="internal_error", system="handoff"))
+            self._gate.succeeded(record.target)
+            return self._complete(record, outcome)
+
+    def make_unrecorded(self, record: Record, handoff: Handoff, deadline: float, error: LedgerUnavailable) -> Answer:
+        """Deliver though Table Storage is down: derived ids make that safe.
+
+        Raises:
+            LedgerUnavailable: it could be neither stored nor delivered.
+        """
+        with _scope(record):
+            return self._make_unrecorded(record, handoff, deadline, error)
+
+    def _make_unrecorded(self, record: Record, handoff: Handoff, deadline: float, error: LedgerUnavailable) -> Answer:
+        events.emit(events.LEDGER_UNAVAILABLE, code=error.code)
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                outcome = self._deliver(record, handoff, deadline)
+            except HandoffError as failure:
+                at_least = failure.retry_after_seconds if isinstance(failure, TransientFailure) else None
+                delay = schedule.quick_delay(tries, at_least_seconds=at_least)
+                fits = delay is not None and self._clock.monotonic() + delay < deadline - RESERVE_SECONDS
+                if not isinstance(failure, TransientFailure) or delay is None or not fits:
+                    message = f"Neither stored ({error.code}) nor delivered ({failure.code}): call again."
+                    raise LedgerUnavailable(message, code="not_stored_not_delivered") from failure
+                self._clock.sleep(delay)
+                continue
+            self._gate.succeeded(record.target)
+            return self._unrecorded(record, outcome)
+
+    def _deliver(self, record: Record, handoff: Handoff, deadline: float) -> Outcome:
+        whole, notices = self._hydrate(handoff, attempts=record.attempts, deadline=deadline)
+        if whole.channel is None:
+            message = "The channel is neither in the request nor known to OpenCX."
+            raise PermanentFailure(message, code="channel_unknown")
+        outcome = self._destination(record.target).deliver(whole, deadline=deadline)
+        return replace(outcome, warnings=notices + outcome.warnings)
+
+    def _hydrate(self, handoff: Handoff, *, attempts: int, deadline: float) -> tuple[Handoff, tuple[Notice, ...]]:
+        """Read what is missing from OpenCX. What stays missing delays a handoff, but never stops it."""
+        needs = handoff.channel is None or handoff.transcript is None
+        if not needs and handoff.summary and not handoff.contact.is_empty:
+            return handoff, ()
+        try:
+            source = self._source()
+            if source is None:
+                notice = Notice("transcript_missing", "The request has none, and OPENCX_API_KEY is not set.")
+                return handoff, (notice,) if needs else ()
+            return source.complete(handoff, deadline=deadline), ()
+        except (TransientFailure, ConfigurationFault, PermanentFailure) as failure:
+            if not needs:
+                return handoff, ()
+            can_wait = isinstance(failure, TransientFailure) and attempts < ATTEMPTS_WITHOUT_TRANSCRIPT
+            if can_wait or (handoff.channel is None and failure.code != NO_KEY):
+                raise
+            return handoff, (Notice("transcript_unavailable", f"Not read from OpenCX: {failure.message}"),)
+
+    def _complete(self, record: Record, outcome: Outcome) -> Answer:
+        """Write down that it has landed. That is a fact, whoever holds the lease by now."""
+        now = self._clock.now()
+        try:
+            while True:
+                done = replace(
+                    record,
+                    state=COMPLETED,
+                    channel=outcome.channel,
+                    outcome=outcome,
+                    due_at=None,
+                    last_error=None,
+                    updated_at=now,
+                    completed_at=now,
+                )
+                stored = self._ledger.change(done)
+                if stored is not None:
+                    break
+                current = self._ledger.get(record.handoff_id)
+                if current is None or current.state == COMPLETED:
+                    return Answer(current or done)
+                record = current
+        except LedgerUnavailable as error:
+            events.emit(events.LEDGER_UNAVAILABLE, code=error.code)
+            return self._unrecorded(record, outcome)
+        events.emit(
+            events.HANDOFF_COMPLETED,
+            system=outcome.system,
+            kind=outcome.kind,
+            channel=outcome.channel,
+            record_id=outcome.record_id,
+            seconds=round((now - stored.created_at).total_seconds(), 3),
+            warnings=len(outcome.warnings),
+        )
+        return Answer(stored)
+
+    def _unrecorded(self, record: Record, outcome: Outcome) -> Answer:
+        notice = Notice("ledger_unavailable", "It has landed, but Table Storage could not be written.")
+        outcome = replace(outcome, warnings=(*outcome.warnings, notice))
+        now = self._clock.now()
+        events.emit(events.HANDOFF_UNRECORDED, record_id=outcome.record_id)
+        return Answer(
+            replace(
+                record,
+                state=COMPLETED,
+                channel=outcome.channel,
+                outcome=outcome,
+                due_at=None,
+                completed_at=now,
+            )
+        )
+
+    def _later(self, record: Record, failure: TransientFailure) -> Answer:
+        """Not now: put it on the schedule, or give up after its last step."""
+        until = None
+        if failure.system == record.target:
+            until = self._gate.failed(record.target, failure)
+        delay = schedule.next_delay(
+            record.attempts, random=self._random(), at_least_seconds=failure.retry_after_seconds
+        )
+        if delay is None:
+            return self._fail(record, PermanentFailure(failure.message, code=failure.code))
+        due_at = self._clock.now() + delay
+        waiting = replace(
+            record, due_at=max(due_at, until or due_at), last_error=LastError(failure.code, failure.message)
+        )
+        return self._postpone(waiting, events.HANDOFF_RETRYING)
+
+    def _wait(self, record: Record, fault: ConfigurationFault) -> Answer:
+        """An administrator must act: wait without using up an attempt."""
+        until = self._gate.failed(record.target, fault) if fault.system == record.target else None
+        error = LastError(fault.code, fault.message, fault.fix)
+        due_at = self._spread(until or self._clock.now() + CONFIGURATION_LOOK)
+        waiting = replace(record, attempts=max(0, record.attempts - 1), due_at=due_at, last_error=error)
+        return self._postpone(waiting, events.HANDOFF_WAITING)
+
+    def _postpone(self, record: Record, event: str) -> Answer:
+        record = replace(record, state=RETRYING, updated_at=self._clock.now())
+        error = record.last_error
+        events.emit(
+            event,
+            code=error.code if error else None,
+            due_at=record.due_at.isoformat() if record.due_at else None,
+        )
+        return self._settle(record)
+
+    def _fail(self, record: Record, failure: PermanentFailure) -> Answer:
+        """Give it up: it is kept with its reason and its request, and can be replayed."""
+        error = LastError(failure.code, failure.message)
+        failed = replace(record, state=FAILED, due_at=None, last_error=error, updated_at=self._clock.now())
+        events.emit(events.HANDOFF_FAILED, code=failure.code)
+        return self._settle(failed)
+
+    def _settle(self, record: Record) -> Answer:
+        """Write the end of an attempt that did not land; if another attempt took over, it decides."""
+        try:
+            stored = self._ledger.change(record)
+            return Answer(stored or self._ledger.get(record.handoff_id) or record)
+        except LedgerUnavailable as error:
+            # The stored lease runs out by itself: the timer goes on from there.
+            events.emit(events.LEDGER_UNAVAILABLE, code=error.code)
+            return Answer(record)
+
+    def _spread(self, moment: datetime) -> datetime:
+        return moment + timedelta(seconds=self._random() * 2)
+
+
+def _scope(record: Record) -> AbstractContextManager[None]:
+    attempt_id = str(uuid.UUID(record.token))
+    return events.scope(
+        handoff_id=record.handoff_id, session_id=record.session_id, attempt=record.attempts, attempt_id=attempt_id
+    )
