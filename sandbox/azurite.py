@@ -65,7 +65,7 @@ class Azurite:
 
     def start(self) -> Self:
         """Start it and wait until all three services listen. Raises AzuriteError."""
-        if self._usual_ports and all(_is_free(port) for port in _USUAL_PORTS.values()):
+        if self._usual_ports and all(is_free(port) for port in _USUAL_PORTS.values()):
             try:
                 return self._start(_USUAL_PORTS)
             except AzuriteError:
@@ -156,7 +156,8 @@ class Azurite:
             self._changed.notify_all()
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Whether a loopback port can be bound now."""
     with socket.socket() as probe:
         if os.name != "nt":
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

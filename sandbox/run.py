@@ -20,6 +20,7 @@ from typing import Any
 
 import requests
 
+from sandbox.azurite import is_free
 from sandbox.process import Process
 from sandbox.samples import CHANNELS, sample
 from sandbox.standins import State, environment
@@ -107,7 +108,7 @@ def _run(running: ExitStack, file: StateFile, *, once: bool, port: int | None) -
     sandbox.start(ready=file.exists)
     state = file.read()
     _say("Starting the Functions host …")
-    host = _host(state, port or (_USUAL_PORT if _is_free(_USUAL_PORT) else _free_port()), running)
+    host = _host(state, port or (_USUAL_PORT if is_free(_USUAL_PORT) else _free_port()), running)
     file.write(state)
     _say(f"Up after {time.monotonic() - began:.1f} s. Sending a sample a channel …\n")
     landings = [_send(state, channel) for channel in CHANNELS]
@@ -191,17 +192,6 @@ def _is_healthy(url: str) -> bool:
         return requests.get(url, timeout=2).status_code == 200
     except requests.RequestException:
         return False
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        if os.name != "nt":
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
 
 
 def _free_port() -> int:

@@ -112,12 +112,9 @@ class Attempt:
             try:
                 outcome = self._deliver(record, handoff, deadline)
             except TransientFailure as failure:
-                at_least = failure.retry_after_seconds
                 if failure.kind == THROTTLED and failure.system == record.target:
                     self._gate.failed(record.target, failure)  # at once, so that others hold back too
-                delay = schedule.quick_delay(tries, at_least_seconds=at_least)
-                if delay is not None and self._clock.monotonic() + delay < deadline - RESERVE_SECONDS:
-                    self._clock.sleep(delay)
+                if self._pause(tries, failure, deadline):
                     continue
                 return self._later(record, failure)
             except ConfigurationFault as fault:
@@ -148,16 +145,20 @@ class Attempt:
             try:
                 outcome = self._deliver(record, handoff, deadline)
             except HandoffError as failure:
-                at_least = failure.retry_after_seconds if isinstance(failure, TransientFailure) else None
-                delay = schedule.quick_delay(tries, at_least_seconds=at_least)
-                fits = delay is not None and self._clock.monotonic() + delay < deadline - RESERVE_SECONDS
-                if not isinstance(failure, TransientFailure) or delay is None or not fits:
-                    message = f"Neither stored ({error.code}) nor delivered ({failure.code}): call again."
-                    raise LedgerUnavailable(message, code="not_stored_not_delivered") from failure
-                self._clock.sleep(delay)
-                continue
+                if isinstance(failure, TransientFailure) and self._pause(tries, failure, deadline):
+                    continue
+                message = f"Neither stored ({error.code}) nor delivered ({failure.code}): call again."
+                raise LedgerUnavailable(message, code="not_stored_not_delivered") from failure
             self._gate.succeeded(record.target)
             return self._unrecorded(record, outcome)
+
+    def _pause(self, tries: int, failure: TransientFailure, deadline: float) -> bool:
+        """Wait for the next quick try; False at once when there is none, or it would not fit into the budget."""
+        delay = schedule.quick_delay(tries, at_least_seconds=failure.retry_after_seconds)
+        if delay is None or self._clock.monotonic() + delay >= deadline - RESERVE_SECONDS:
+            return False
+        self._clock.sleep(delay)
+        return True
 
     def _deliver(self, record: Record, handoff: Handoff, deadline: float) -> Outcome:
         whole, notices = self._hydrate(handoff, attempts=record.attempts, deadline=deadline)

@@ -3,6 +3,7 @@
 import html
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -405,8 +406,6 @@ def test_what_dataverse_refuses_for_good_is_kept_and_replayable(world: World, ne
 
 def test_a_rotated_secret_is_followed(world: World, new_id: Callable[[], str]) -> None:
     """The vault has a new secret and Entra refuses the old one: the next handoff lands, with no pause."""
-    from dataclasses import replace
-
     clock = ManualClock()
     application = world.application(clock)
     assert post(application, phone(new_id()))["http"] == 201
@@ -481,3 +480,16 @@ def test_affinity_cookies_are_never_sent_back(world: World, new_id: Callable[[],
     application = world.application()
     post(application, phone(new_id()))
     assert len(application.dataverse._session.cookies) == 0
+
+
+def test_a_managed_identity_needs_no_secret(
+    world: World, new_id: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DYNAMICS_AUTH=managed_identity: the token comes from the platform's endpoint, the vault is not asked."""
+    client_id = world.environ["DYNAMICS_CLIENT_ID"]
+    world.entra._apps[client_id] = replace(world.entra._apps[client_id], secrets=(), managed_identity=True)
+    monkeypatch.setenv("IDENTITY_ENDPOINT", f"{world.standins.entra.url}/msi/token")
+    monkeypatch.setenv("IDENTITY_HEADER", world.entra.identity_header)
+    got = post(world.application(DYNAMICS_AUTH="managed_identity", AZURE_CLIENT_ID=client_id), phone(new_id()))
+    assert got["http"] == 201
+    assert [entry.path for entry in world.standins.key_vault.journal.entries() if "dynamics" in entry.path] == []
