@@ -14,7 +14,7 @@ from shared.errors import ConfigurationFault, HandoffError, TransientFailure
 
 FRESH_SECONDS = 600.0
 REFETCH_SECONDS = 60.0
-VAULT_TIMEOUT_SECONDS = 5
+VAULT_TIMEOUT_SECONDS = 4
 
 
 class SecretStore(Protocol):
@@ -127,8 +127,7 @@ def _vault(vault_url: str) -> SecretStore:
         credential=default_credential(),
         # A vault on this machine cannot carry the cloud's domain name; every other vault must.
         verify_challenge_resource=not is_loopback(vault_url),
-        retry_total=2,
-        retry_backoff_factor=0.2,
+        retry_total=0,  # an attempt has tries of its own, and counts their time
         connection_timeout=VAULT_TIMEOUT_SECONDS,
         read_timeout=VAULT_TIMEOUT_SECONDS,
     )

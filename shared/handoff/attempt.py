@@ -243,7 +243,10 @@ class Attempt:
         """Not now: put it on the schedule, or give up after its last step."""
         until = None
         if failure.system == record.target:
+            was_closed = self._gate.is_closed(record.target)
             until = self._gate.failed(record.target, failure)
+            if was_closed and until is not None:
+                return self._probed(record, failure, until)
         delay = schedule.next_delay(
             record.attempts, random=self._random(), at_least_seconds=failure.retry_after_seconds
         )
@@ -253,6 +256,17 @@ class Attempt:
         waiting = replace(
             record, due_at=max(due_at, until or due_at), last_error=LastError(failure.code, failure.message)
         )
+        return self._postpone(waiting, events.HANDOFF_RETRYING)
+
+    def _probed(self, record: Record, failure: TransientFailure, until: datetime) -> Answer:
+        """It was the probe of a system that is down, which says nothing about this handoff: no attempt is used up.
+
+        It goes behind the others that wait, so that a handoff that always fails is not every probe.
+        """
+        asked = self._clock.now() + timedelta(seconds=failure.retry_after_seconds or 0)
+        error = LastError(failure.code, failure.message)
+        due_at = self._spread(max(until, asked))
+        waiting = replace(record, attempts=max(0, record.attempts - 1), due_at=due_at, last_error=error)
         return self._postpone(waiting, events.HANDOFF_RETRYING)
 
     def _wait(self, record: Record, fault: ConfigurationFault) -> Answer:

@@ -65,6 +65,10 @@ class Gate:
         """The state of a system as the table has it now."""
         return self._state(system, fresh=True)
 
+    def is_closed(self, system: str) -> bool:
+        """Whether this process knows the system to be closed: an attempt that goes on now is a probe."""
+        return system in self._known and self._known[system][0].closed
+
     def succeeded(self, system: str) -> None:
         """A handoff has landed: open the gate if it was closed."""
         self._errors_in_a_row.pop(system, None)

@@ -22,6 +22,8 @@ TABLE_NAME = "opencxhandoffs"
 CONNECT_TIMEOUT_SECONDS = 3.0
 READ_TIMEOUT_SECONDS = 4.0
 """A table that hangs must leave time to deliver without it: two reads, within a budget of 25 s."""
+LONGEST_WAIT_SECONDS = 1.0
+"""Between two tries of one call."""
 REST_SECONDS = 3.0
 """After the table could not be reached, how long it is not asked again: nobody waits for the same time-out twice."""
 
@@ -90,11 +92,7 @@ class Table:
     def put(self, entity: Mapping[str, Any], *, version: str) -> Mapping[str, Any]:
         """Create (no version) or replace (at that version) one entity by itself."""
         from azure.core import MatchConditions  # noqa: PLC0415
-        from azure.core.exceptions import (  # noqa: PLC0415
-            ResourceExistsError,
-            ResourceModifiedError,
-            ResourceNotFoundError,
-        )
+        from azure.core.exceptions import HttpResponseError  # noqa: PLC0415
         from azure.data.tables import UpdateMode  # noqa: PLC0415
 
         def write(client: "TableClient") -> Mapping[str, Any]:
@@ -106,7 +104,7 @@ class Table:
 
         try:
             return self._run(write, judges=(404, 409, 412))
-        except (ResourceExistsError, ResourceModifiedError, ResourceNotFoundError):
+        except HttpResponseError:
             raise Conflict from None
 
     def delete(self, partition: str, row: str) -> None:
@@ -161,7 +159,7 @@ def connect(settings: Settings) -> "TableClient":
         LedgerUnavailable: no setting says where; the message names them.
     """
     from azure.core.pipeline.transport import RequestsTransport  # noqa: PLC0415
-    from azure.data.tables import TableServiceClient  # noqa: PLC0415
+    from azure.data.tables import TableClient  # noqa: PLC0415
 
     from shared.config.identity import default_credential  # noqa: PLC0415
 
@@ -170,23 +168,29 @@ def connect(settings: Settings) -> "TableClient":
     text = settings.text("TABLES_CONNECTION_STRING")
     if text is None and not settings.text("TABLES_ENDPOINT"):
         text = settings.text("AzureWebJobsStorage")
-    transport = RequestsTransport(
-        session=http.session(endpoint or ""),
-        session_owner=True,
-        connection_timeout=CONNECT_TIMEOUT_SECONDS,  # the client's own options do not reach a transport given to it
-        read_timeout=READ_TIMEOUT_SECONDS,
-    )
+
+    class Transport(RequestsTransport):
+        """Waits no longer than we do: the SDK sleeps as long as ``Retry-After`` says, be it minutes."""
+
+        def sleep(self, duration: float) -> None:
+            super().sleep(min(duration, LONGEST_WAIT_SECONDS))
+
     options: dict[str, Any] = {
         "retry_total": 2,
         "retry_read": 1,
         "retry_backoff_factor": 0.2,
-        "transport": transport,
+        "transport": Transport(
+            session=http.session(endpoint or ""),
+            session_owner=True,
+            # The client's own options do not reach a transport that is given to it.
+            connection_timeout=CONNECT_TIMEOUT_SECONDS,
+            read_timeout=READ_TIMEOUT_SECONDS,
+        ),
     }
     if text:
-        return TableServiceClient.from_connection_string(text, **options).get_table_client(TABLE_NAME)
+        return TableClient.from_connection_string(text, TABLE_NAME, **options)
     if endpoint:
-        service = TableServiceClient(endpoint, credential=default_credential(), **options)
-        return service.get_table_client(TABLE_NAME)
+        return TableClient(endpoint, TABLE_NAME, credential=default_credential(), **options)
     message = "No table storage: set TABLES_ENDPOINT, TABLES_CONNECTION_STRING or AzureWebJobsStorage."
     raise LedgerUnavailable(message, code="ledger_not_configured")
 

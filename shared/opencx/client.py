@@ -104,7 +104,7 @@ class OpenCXClient:
                 system=SYSTEM,
                 fix="Make a key with scope chat-sessions:read and put it into Key Vault as opencx-api-key.",
             )
-        if status in (408, 429) or status >= 500:
+        if status in (408, 409, 412, 425, 429) or status >= 500:  # none says that there is no such session
             after = http.retry_after_seconds(response.headers, now=self._now())
             message = f"OpenCX answered HTTP {status}."
             raise TransientFailure(message, code="opencx_unavailable", system=SYSTEM, retry_after_seconds=after)

@@ -1,7 +1,7 @@
 """The ledger on a real table service: conditional writes, markers, payloads, lists, purge."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -30,9 +30,14 @@ OUTCOME = Outcome(
 
 
 @pytest.fixture
-def ledger(world: World) -> TableLedger:
-    """A ledger on Azurite."""
-    return world.application().ledger
+def ledger(world: World) -> Iterator[TableLedger]:
+    """A ledger on Azurite; nothing that a test left waiting is there for the next one."""
+    made = world.application().ledger
+    yield made
+    for due in made.due(now=datetime(2200, 1, 1, tzinfo=UTC), limit=1000):
+        waiting = made.read(due.key)
+        assert waiting is not None
+        made.change(replace(waiting, state=COMPLETED, due_at=None))
 
 
 @pytest.fixture
