@@ -27,7 +27,7 @@ _REQUEST = _object(
             "type": "string",
             "minLength": 1,
             "maxLength": 128,
-            "description": "The OpenCX session; header x-opencx-session-id or conversation_id may bring it instead.",
+            "description": "The OpenCX session. Leave it out where the header x-opencx-session-id brings it.",
         },
         "handoff_id": {"type": "string", "maxLength": 128, "description": "Default: the session id."},
         "channel": {"type": "string", "description": "web, sms, whatsapp, phone, email or another name."},
@@ -68,7 +68,6 @@ _REQUEST = _object(
         "organization_id": _TEXT,
         "custom_data": {"type": "object"},
     },
-    "session_id",
     "channel",
 )
 

@@ -92,7 +92,8 @@ class TransientFailure(HandoffError):
 
     Attributes:
         system: the system that failed, such as ``dynamics365``.
-        kind: ``unreachable``, ``throttled`` or ``server_error``.
+        kind: ``unreachable``, ``unavailable`` (it says so itself), ``throttled``, or ``server_error`` (which may be
+            about this handoff alone).
         retry_after_seconds: how long the system asked to wait; a floor for the next try.
     """
 

@@ -24,9 +24,13 @@ ACTIVITIES = frozenset({"msdyn_ocliveworkitem"})
 """Activity tables have no privileges of their own: prvCreateActivity serves them all."""
 
 
-def privileges(table: LiveWorkItemTable | None) -> tuple[str, ...]:
-    """The names of the privileges that handoffs need, chats included where their table is known."""
+def privileges(table: LiveWorkItemTable | None, defaults: Defaults | None = None) -> tuple[str, ...]:
+    """The names of the privileges that handoffs need: of chats where their table is known, of what is configured."""
     rights = dict(INCIDENT_RIGHTS)
+    if defaults and defaults.owner_id:
+        rights["Incident"] = (*rights["Incident"], "Assign")
+    if defaults and (defaults.fallback_customer or "").startswith("accounts"):
+        rights["Account"] = ("Read", "AppendTo")
     if table is not None:
         item = "Activity" if table.logical_name in ACTIVITIES else table.logical_name
         rights[item] = ("Read", "Create", "Write", "Append", "AppendTo")
@@ -82,7 +86,7 @@ class DynamicsChecks:
             except HandoffError as error:
                 yield failed(f"dynamics365.{check.__name__.strip('_')}", error)
 
-    def _privileges(self, client: DataverseClient, _: Defaults, user_id: str) -> Iterator[Check]:
+    def _privileges(self, client: DataverseClient, defaults: Defaults, user_id: str) -> Iterator[Check]:
         name = "dynamics365.privileges"
         path = f"systemusers({user_id})/Microsoft.Dynamics.CRM.RetrieveUserPrivileges()"
         reply = client.get(path, deadline=self._deadline)
@@ -90,11 +94,11 @@ class DynamicsChecks:
         if not reply.is_success or not held:
             yield skipped(name, "Dataverse does not tell the service its privileges.")
             return
-        needed = privileges(self._table_or_none())
+        needed = privileges(self._table_or_none(), defaults)
         missing = [privilege for privilege in needed if privilege.lower() not in held]
         if missing:
             fix = f"Add to the Application User's security role: {', '.join(missing)}."
-            yield Check(name, "failed", f"{len(missing)} privileges are missing.", fix)
+            yield Check(name, "failed", f"The role lacks {len(missing)} of {len(needed)} privileges.", fix)
         else:
             yield passed(name, f"All {len(needed)} privileges that handoffs need are there.")
 

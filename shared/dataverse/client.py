@@ -139,11 +139,19 @@ class DataverseClient:
         attempt_id = events.in_scope("attempt_id")
         if attempt_id:
             sent["x-ms-correlation-request-id"] = str(attempt_id)
+        operation = _OPERATION.findall(path)[0]  # never the rest: a filter quotes the customer
         started = self._monotonic()
         try:
             url = f"{self.origin}{ROOT}{path}"
             response = http.send(self._session, method, url, body=body, headers=sent, timeout=http.timeouts(left))
         except requests.RequestException as error:
+            events.emit(
+                events.DATAVERSE_CALL,
+                method=method,
+                operation=operation,
+                seconds=round(self._monotonic() - started, 4),
+                error=type(error).__name__,
+            )
             code = "dynamics_timeout" if isinstance(error, requests.Timeout) else "dynamics_unreachable"
             message = f"Dataverse did not answer ({type(error).__name__})."
             raise TransientFailure(message, code=code, system=SYSTEM, kind="unreachable") from None
@@ -155,7 +163,7 @@ class DataverseClient:
         events.emit(
             events.DATAVERSE_CALL,
             method=method,
-            operation=_OPERATION.findall(path)[0],  # never the rest: a filter quotes the customer
+            operation=operation,
             status=reply.status,
             seconds=round(self._monotonic() - started, 4),
             request_id=reply.headers.get("x-ms-service-request-id"),
@@ -209,7 +217,10 @@ class DataverseClient:
                 message, code="dynamics_throttled", system=SYSTEM, kind="throttled", retry_after_seconds=after
             )
         message = f"Dataverse answered HTTP {reply.status}{f' ({code})' if code else ''}."
-        return TransientFailure(message, code="dynamics_server_error", system=SYSTEM, retry_after_seconds=after)
+        kind = "unavailable" if reply.status in (408, 502, 503, 504) else "server_error"
+        return TransientFailure(
+            message, code="dynamics_server_error", system=SYSTEM, kind=kind, retry_after_seconds=after
+        )
 
 
 def error_of(reply: Reply) -> tuple[str, str]:

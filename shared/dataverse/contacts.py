@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from shared.dataverse.batch import Operation, Reply
-from shared.dataverse.rows import Row, literal
+from shared.dataverse.plan import Columns
+from shared.dataverse.rows import Row, Tier, literal
 from shared.handoff.identity import contact_id
 from shared.handoff.model import Contact, Handoff, Notice
 from shared.handoff.text import cut, one_line, size
@@ -26,17 +27,16 @@ class Found:
     notices: tuple[Notice, ...] = ()
 
 
-def lookups(contact: Contact, order: Sequence[str]) -> tuple[Operation, ...]:
+def lookups(contact: Contact, order: Sequence[str], *, active_only: bool = True) -> tuple[Operation, ...]:
     """One query for each identity that is known, in the order in which a match counts.
 
-    Only active rows, the oldest first: a deactivated or merged duplicate must not win.
+    Active rows, the oldest first: a deactivated or merged duplicate must not win.
     """
+    active = " and statecode eq 0" if active_only else ""
     filters = {"email": _email_filter(contact), "phone": _phone_filter(contact)}
     asked = (filters[kind] for kind in order)
     return tuple(
-        Operation("GET", _SELECT.format(filter=quote(f"({each}) and statecode eq 0", safe="()")))
-        for each in asked
-        if each
+        Operation("GET", _SELECT.format(filter=quote(f"({each}){active}", safe="()"))) for each in asked if each
     )
 
 
@@ -57,24 +57,17 @@ def new_row(handoff: Handoff, *, environment: str) -> Row:
     """The contact to create: by e-mail, else by phone, else for this session alone."""
     contact = usable(handoff.contact)
     first, last = split_name(contact)
-    columns = {
-        "firstname": first,
-        "lastname": last or f"Caller {handoff.session_id[:36]}",
-        "emailaddress1": contact.email,
-        "mobilephone": contact.phone if contact.phone and size(contact.phone) <= PHONE_MAX else None,
-        "description": f"Created from chat session {handoff.session_id}",
-    }
-    return Row(
-        entity_set="contacts",
-        logical_name="contact",
-        row_id=contact_id(environment=environment, contact=contact, session_id=handoff.session_id),
-        columns={name: value for name, value in columns.items() if value},
-        optional={
-            "firstname": "contact.name",
-            "mobilephone": "contact.phone_number",
-            "description": "the contact's description",
-        },
-    )
+    phone = contact.phone if contact.phone and size(contact.phone) <= PHONE_MAX else None
+    made = Columns()
+    made.put("firstname", first, "contact.name", Tier.CONTACT)
+    made.columns["lastname"] = last or f"Caller {handoff.session_id[:36]}"
+    if contact.email:
+        made.columns["emailaddress1"] = contact.email
+    made.put("mobilephone", phone, "contact.phone_number", Tier.CONTACT)
+    note = f"Created from chat session {handoff.session_id}"
+    made.put("description", note, "the contact's description", Tier.CONTACT)
+    row_id = contact_id(environment=environment, contact=contact, session_id=handoff.session_id)
+    return Row("contacts", "contact", row_id, made.columns, made.spare)
 
 
 def usable(contact: Contact) -> Contact:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from shared.dataverse.batch import Operation, Reply
 
 KEPT_SECONDS = 3600.0
+AGAIN_SECONDS = 60.0
+"""After an answer that told nothing."""
 STOCK_DESCRIPTION_LIMIT = 2000
 STOCK_PRIORITIES = frozenset({1, 2, 3})
 
@@ -37,7 +39,7 @@ class Metadata:
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._known = CaseTable()
-        self._asked_at: float | None = None
+        self._asked_again_at = float("-inf")
 
     @property
     def case_table(self) -> CaseTable:
@@ -47,21 +49,22 @@ class Metadata:
     def questions(self) -> tuple[Operation, ...]:
         """The operations that would refresh what is known; none while it is fresh."""
         with self._lock:
-            if self._asked_at is not None and self._monotonic() - self._asked_at < KEPT_SECONDS:
+            if self._monotonic() < self._asked_again_at:
                 return ()
             return QUESTIONS
 
     def learn(self, replies: list[Reply]) -> None:
-        """Take in the answers to `questions`; an answer without the value leaves the stock value."""
-        description, priority = (reply.json() if reply.is_success else {} for reply in replies)
-        limit = description.get("MaxLength")
-        options = (priority.get("OptionSet") or {}).get("Options") or []
+        """Take in the answers to `questions`; what was not answered stays as it is known, and is asked again soon."""
+        answers = [reply.json() if reply.is_success else {} for reply in replies]
+        limit = answers[0].get("MaxLength")
+        options = (answers[1].get("OptionSet") or {}).get("Options") or []
         values = frozenset(
             option["Value"] for option in options if isinstance(option, dict) and isinstance(option.get("Value"), int)
         )
+        told = limit if isinstance(limit, int) and limit > 0 else None
         with self._lock:
-            self._asked_at = self._monotonic()
+            self._asked_again_at = self._monotonic() + (KEPT_SECONDS if told and values else AGAIN_SECONDS)
             self._known = CaseTable(
-                description_limit=limit if isinstance(limit, int) and limit > 0 else STOCK_DESCRIPTION_LIMIT,
-                priorities=values or STOCK_PRIORITIES,
+                description_limit=told or self._known.description_limit,
+                priorities=values or self._known.priorities,
             )

@@ -2,12 +2,40 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from enum import IntEnum
 from typing import Any
 
 from shared.dataverse.batch import Operation
 from shared.handoff.text import cut
 
 BIND = "@odata.bind"
+
+
+class Tier(IntEnum):
+    """What goes first when something has to go and the refusal does not say what."""
+
+    PROPERTY = 1
+    OWNER = 2
+    EXTRA = 3
+    LINK = 4
+    CONTACT = 5
+    TEXT = 9
+    """Only when it is named: a rep needs it more than anything else."""
+
+
+@dataclass(frozen=True)
+class Spare:
+    """A column that may be left out.
+
+    Attributes:
+        source: the setting or field that it comes from, for the warning.
+        tier: when it goes.
+        may_be_cut: whether a part of the text is better than none.
+    """
+
+    source: str
+    tier: Tier
+    may_be_cut: bool = True
 
 
 @dataclass(frozen=True)
@@ -17,14 +45,14 @@ class Row:
     Attributes:
         entity_set: the table's name in addresses; ``logical_name`` the one in error messages.
         columns: what is written; navigation properties end in ``@odata.bind``.
-        optional: the columns that may be left out, each with the setting or field it comes from.
+        spare: the columns that may be left out.
     """
 
     entity_set: str
     logical_name: str
     row_id: str
     columns: Mapping[str, Any]
-    optional: Mapping[str, str] = field(default_factory=dict)
+    spare: Mapping[str, Spare] = field(default_factory=dict)
 
     @property
     def create(self) -> Operation:
@@ -35,25 +63,30 @@ class Row:
         headers = {"If-None-Match": "*"}
         return Operation("PATCH", f"{self.entity_set}({self.row_id})", self.columns, headers)
 
-    def without(self, name: str) -> "Row":
-        """The row without one column."""
+    def with_column(self, name: str, value: Any, spare: Spare | None = None) -> "Row":
+        """The row with one column set."""
+        known = {**self.spare, name: spare} if spare else self.spare
+        return replace(self, columns={**self.columns, name: value}, spare=known)
+
+    def without(self, *names: str) -> "Row":
+        """The row without some columns."""
         return replace(
             self,
-            columns={key: value for key, value in self.columns.items() if key != name},
-            optional={key: value for key, value in self.optional.items() if key != name},
+            columns={key: value for key, value in self.columns.items() if key not in names},
+            spare={key: value for key, value in self.spare.items() if key not in names},
         )
 
     def shortened(self, name: str, limit: int) -> "Row":
         """The row with one text cut to a length."""
-        return replace(self, columns={**self.columns, name: cut(str(self.columns[name]), limit)})
+        return self.with_column(name, cut(str(self.columns[name]), limit))
 
     def column_named(self, word: str) -> str | None:
-        """The column that an error message calls ``word``: itself, or its navigation property."""
-        lowered = word.lower()
-        for name in self.columns:
-            if lowered in (name.lower(), name.lower().removesuffix(BIND)):
+        """The column that an error message calls ``word``: itself, its navigation property, or in another case."""
+        for name in (word, word + BIND):
+            if name in self.columns:
                 return name
-        return None
+        lowered = word.lower()
+        return next((name for name in self.columns if name.lower().removesuffix(BIND) == lowered), None)
 
     def column_bound_to(self, row_id: str) -> str | None:
         """The navigation property that points at this id."""
@@ -61,6 +94,10 @@ class Row:
             if name.endswith(BIND) and row_id.lower() in str(value).lower():
                 return name
         return None
+
+    def spare_of(self, tier: Tier) -> tuple[str, ...]:
+        """The columns of one tier that are still written."""
+        return tuple(name for name, each in self.spare.items() if each.tier == tier and name in self.columns)
 
 
 def bind(entity_set: str, row_id: str) -> str:

@@ -6,12 +6,12 @@ class is read from the text, ``AADSTS<number>``; an unknown tenant has no number
 
 import os
 import re
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from shared.config.clock import Clock
 from shared.config.secrets import Secrets
+from shared.config.turns import Turns
 from shared.dataverse import SYSTEM
 from shared.dataverse.settings import Access
 from shared.errors import ConfigurationFault, HandoffError, TransientFailure
@@ -75,7 +75,7 @@ class TokenSource:
         self._clock = clock
         self._wall_seconds = wall_seconds
         self._make_credential = credential or make_credential
-        self._lock = threading.Lock()
+        self._turns = Turns()
         self._token: AccessToken | None = None
         self._credential: Credential | None = None
         self._secret: str | None = None
@@ -85,32 +85,30 @@ class TokenSource:
         token = self._token
         if token is not None and token.expires_on - self._wall_seconds() > REFRESH_BEFORE_SECONDS:
             return token.token
-        usable = token is not None and token.expires_on - self._wall_seconds() > 0
-        if not self._lock.acquire(blocking=not usable):
-            assert token is not None
-            return token.token  # somebody is fetching the next one, and this one still works
+        usable = token if token is not None and token.expires_on - self._wall_seconds() > 0 else None
+        if usable is not None and self._turns.is_taken:
+            return usable.token  # somebody is fetching the next one, and this one still works
         try:
-            token = self._token
-            if token is None or token.expires_on - self._wall_seconds() <= REFRESH_BEFORE_SECONDS:
-                try:
+            with self._turns.take("token"):
+                token = self._token
+                if token is None or token.expires_on - self._wall_seconds() <= REFRESH_BEFORE_SECONDS:
                     self._token = token = self._fetch()
-                except HandoffError:
-                    if not usable or token is None:
-                        raise
-            return token.token
-        finally:
-            self._lock.release()
+                return token.token
+        except HandoffError:
+            if usable is None:
+                raise
+            return usable.token
 
     def refuse(self, token: str) -> None:
         """Dataverse answered 401: forget this token, and look for a rotated secret."""
-        with self._lock:
+        with self._turns.take():
             if self._token is not None and self._token.token == token:
                 self._token = None
                 self._drop()
 
     def close(self) -> None:
         """Close the credential's connections."""
-        with self._lock:
+        with self._turns.take():
             self._drop()
 
     def _drop(self) -> None:

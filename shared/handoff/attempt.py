@@ -21,13 +21,16 @@ from shared.errors import (
     TransientFailure,
 )
 from shared.handoff import request, schedule
-from shared.handoff.gate import THROTTLED, Gate
+from shared.handoff.gate import SERVER_ERROR, THROTTLED, Admission, Gate
 from shared.handoff.model import Handoff, Notice, Outcome
 from shared.handoff.record import COMPLETED, FAILED, RETRYING, LastError, Ledger, Record
 
 RESERVE_SECONDS = 1.0
 """Kept back of the budget for writing the record and answering."""
 CONFIGURATION_LOOK = timedelta(seconds=60)
+LONGEST_LOOK = timedelta(minutes=10)
+MOST_WARNINGS, LONGEST_WARNING = 20, 500
+"""What a record keeps of the warnings; the rest is counted."""
 ATTEMPTS_WITHOUT_TRANSCRIPT = 3
 """From this attempt on a handoff lands without what OpenCX's API does not give: a customer is waiting."""
 
@@ -75,12 +78,14 @@ class Attempt:
         gate: Gate,
         destination: Callable[[str], Destination],
         source: Callable[[], Source | None],
+        route: Callable[[Handoff], str],
         clock: Clock,
         random: Callable[[], float],
     ) -> None:
         self._ledger = ledger
         self._gate = gate
         self._destination = destination
+        self._route = route
         self._source = source
         self._clock = clock
         self._random = random
@@ -91,18 +96,26 @@ class Attempt:
             return self._make(record, handoff, deadline)
 
     def make_stored(self, record: Record, deadline: float) -> Answer:
-        """The same, with the request that was stored with the record."""
+        """The same, with the request that was stored with the record, and today's routes."""
         with _scope(record):
+            if record.attempts > len(schedule.STEPS_SECONDS) + 1:
+                message = "Every attempt ended without an answer; the worker may have been killed each time."
+                return self._fail(record, PermanentFailure(message, code="attempts_exhausted"))
             try:
                 data = request.parse_body(self._ledger.payload(record))
                 handoff = request.parse(data, channel_may_be_read=True)
             except InvalidRequest as error:
                 message = f"The stored request cannot be read: {error.message}"
                 return self._fail(record, PermanentFailure(message, code=error.code))
-            if record.attempts > len(schedule.STEPS_SECONDS) + 1:
-                message = "Every attempt ended without an answer; the worker may have been killed each time."
-                return self._fail(record, PermanentFailure(message, code="attempts_exhausted"))
-            return self._make(record, handoff, deadline)
+            return self._make(replace(record, target=self._route(handoff)), handoff, deadline)
+
+    def hold(self, record: Record, admission: Admission, *, attempts: int) -> Answer:
+        """Let it wait for a closed gate; nothing was tried, so ``attempts`` is what it was before."""
+        with _scope(record):
+            now = self._clock.now()
+            due_at = max(admission.until or now, now)
+            waiting = replace(record, attempts=attempts, due_at=due_at, last_error=admission.error)
+            return self._postpone(waiting, events.HANDOFF_WAITING)
 
     def _make(self, record: Record, handoff: Handoff, deadline: float) -> Answer:
         """One attempt: a few quick tries as long as the budget lasts, then a transition of the record."""
@@ -165,8 +178,8 @@ class Attempt:
         if whole.channel is None:
             message = "The channel is neither in the request nor known to OpenCX."
             raise PermanentFailure(message, code="channel_unknown")
-        outcome = self._destination(record.target).deliver(whole, deadline=deadline)
-        return replace(outcome, warnings=notices + outcome.warnings)
+        outcome = self._destination(self._route(whole)).deliver(whole, deadline=deadline)
+        return replace(outcome, warnings=_bounded(notices + outcome.warnings))
 
     def _hydrate(self, handoff: Handoff, *, attempts: int, deadline: float) -> tuple[Handoff, tuple[Notice, ...]]:
         """Read what is missing from OpenCX. What stays missing delays a handoff, but never stops it."""
@@ -245,7 +258,7 @@ class Attempt:
         if failure.system == record.target:
             was_closed = self._gate.is_closed(record.target)
             until = self._gate.failed(record.target, failure)
-            if was_closed and until is not None:
+            if was_closed and until is not None and failure.kind != SERVER_ERROR:
                 return self._probed(record, failure, until)
         delay = schedule.next_delay(
             record.attempts, random=self._random(), at_least_seconds=failure.retry_after_seconds
@@ -273,7 +286,10 @@ class Attempt:
         """An administrator must act: wait without using up an attempt."""
         until = self._gate.failed(record.target, fault) if fault.system == record.target else None
         error = LastError(fault.code, fault.message, fault.fix)
-        due_at = self._spread(until or self._clock.now() + CONFIGURATION_LOOK)
+        now = self._clock.now()
+        if until is None:  # it concerns only handoffs like this one: there is no probe for all
+            until = now + min(max(CONFIGURATION_LOOK, (now - record.created_at) / 5), LONGEST_LOOK)
+        due_at = self._spread(until)
         waiting = replace(record, attempts=max(0, record.attempts - 1), due_at=due_at, last_error=error)
         return self._postpone(waiting, events.HANDOFF_WAITING)
 
@@ -306,6 +322,15 @@ class Attempt:
 
     def _spread(self, moment: datetime) -> datetime:
         return moment + timedelta(seconds=self._random() * 2)
+
+
+def _bounded(warnings: tuple[Notice, ...]) -> tuple[Notice, ...]:
+    """The warnings, each once, no more than a record can hold."""
+    kept = tuple(dict.fromkeys(replace(each, message=each.message[:LONGEST_WARNING]) for each in warnings))
+    if len(kept) <= MOST_WARNINGS:
+        return kept
+    rest = f"There are {len(kept) - MOST_WARNINGS} more warnings."
+    return (*kept[:MOST_WARNINGS], Notice("more_warnings", rest))
 
 
 def _scope(record: Record) -> AbstractContextManager[None]:

@@ -46,7 +46,13 @@ class HandoffDesk:
         self._clock = clock
         self._budget_seconds = budget_seconds
         self._attempt = Attempt(
-            ledger=ledger, gate=gate, destination=destination, source=source, clock=clock, random=random
+            ledger=ledger,
+            gate=gate,
+            destination=destination,
+            source=source,
+            route=self.target_of,
+            clock=clock,
+            random=random,
         )
 
     def accept(self, handoff: Handoff, payload: bytes) -> Answer:
@@ -69,13 +75,14 @@ class HandoffDesk:
             due_at=self._lease_end(now),
             token=_token(),
         )
-        admission = self._admit(record.target, deadline)
-        if not admission.is_open:
-            record = self._waiting(record, admission)
+        seen = self._gate.look(record.target)
+        waits = not seen.is_open and not seen.may_probe and not self._is_short(seen, deadline)
+        if waits:
+            record = self._waiting(record, seen)
         try:
             record, is_new = self._ledger.open(record, payload)
         except LedgerUnavailable as error:
-            if not admission.is_open:
+            if waits:
                 raise
             return self._attempt.make_unrecorded(record, handoff, deadline, error)
         if not is_new:
@@ -85,9 +92,10 @@ class HandoffDesk:
             handoff_id=record.handoff_id,
             session_id=record.session_id,
             system=record.target,
+            channel=record.channel,
             state=record.state,
         )
-        return self._attempt.make(record, handoff, deadline) if record.state == PENDING else Answer(record)
+        return Answer(record) if waits else self._try(record, handoff, deadline, attempts_before=0)
 
     def look(self, handoff_id: str) -> Record:
         """The record of a handoff. Raises NotFound."""
@@ -111,9 +119,9 @@ class HandoffDesk:
             record = self.look(handoff_id)
         return Answer(record, replayed=record.state == COMPLETED)
 
-    def due(self, *, limit: int) -> list[Due]:
-        """What the timer has to look at now, oldest first."""
-        return self._ledger.due(now=self._clock.now(), limit=limit)
+    def due(self, *, limit: int, without: frozenset[str]) -> list[Due]:
+        """What the timer has to look at now, oldest first, without what waits for these targets."""
+        return self._ledger.due(now=self._clock.now(), limit=limit, without=without)
 
     def resume(self, due: Due) -> Answer | None:
         """Go on with a handoff that is due; None when there is nothing to do any more."""
@@ -128,16 +136,27 @@ class HandoffDesk:
         """The system that this handoff goes to."""
         return handoff.target or self._routes.get(handoff.channel or "", "dynamics365")
 
-    def _admit(self, target: str, deadline: float) -> Admission:
-        """Pass the gate; a throttled system that asks for a short wait is waited for."""
-        admission = self._gate.admit(target)
+    def _try(self, record: Record, handoff: Handoff | None, deadline: float, *, attempts_before: int) -> Answer:
+        """Attempt a handoff that this worker holds, if the gate lets it; None: with the stored request."""
+        admission = self._gate.admit(record.target)
+        if self._is_short(admission, deadline) and admission.until is not None:
+            self._clock.sleep((admission.until - self._clock.now()).total_seconds())
+            admission = self._gate.admit(record.target)
+        if not admission.is_open:
+            return self._attempt.hold(record, admission, attempts=attempts_before)
+        try:
+            if handoff is None:
+                return self._attempt.make_stored(record, deadline)
+            return self._attempt.make(record, handoff, deadline)
+        finally:
+            self._gate.release(record.target)
+
+    def _is_short(self, admission: Admission, deadline: float) -> bool:
+        """Whether a throttled system asks for a wait that a caller can be asked to sit out."""
         if admission.is_open or admission.reason != THROTTLED or admission.until is None:
-            return admission
+            return False
         wait = (admission.until - self._clock.now()).total_seconds()
-        if self._clock.monotonic() + wait > deadline - self._budget_seconds / 2:
-            return admission
-        self._clock.sleep(wait)
-        return self._gate.admit(target)
+        return self._clock.monotonic() + wait <= deadline - self._budget_seconds / 2
 
     def _repeat(self, record: Record, handoff: Handoff, payload: bytes, deadline: float) -> Answer:
         """The same handoff was posted before: answer from its record, or help it on."""
@@ -150,18 +169,17 @@ class HandoffDesk:
                     return Answer(record)
                 self._clock.sleep(POLL_SECONDS)  # another instance may hold it: only the table can tell
             else:
-                if not self._gate.admit(record.target).is_open:
+                seen = self._gate.look(record.target)
+                if not seen.is_open and not seen.may_probe:
                     return Answer(record)
-                failed = record.state == FAILED
-                taken = self._take(
-                    record, attempts=1 if failed else record.attempts + 1, payload=payload if failed else None
-                )
-                if taken is not None:
-                    return (
-                        self._attempt.make(taken, handoff, deadline)
-                        if failed
-                        else self._attempt.make_stored(taken, deadline)
-                    )
+                if record.state == FAILED:  # whoever posts it anew may have corrected it
+                    taken = self._take(record, attempts=1, payload=payload)
+                    if taken is not None:
+                        return self._try(taken, handoff, deadline, attempts_before=0)
+                else:  # an extra try: it does not bring the end of the schedule nearer
+                    taken = self._take(record, attempts=max(1, record.attempts))
+                    if taken is not None:
+                        return self._try(taken, None, deadline, attempts_before=record.attempts)
             record = self.look(record.handoff_id)
 
     def _take(self, record: Record, *, attempts: int, payload: bytes | None = None) -> Record | None:

@@ -36,9 +36,10 @@ class Document:
         return self.whole if size(self.whole) <= limit else None
 
     def opening(self, limit: int, *, where: str) -> str:
-        """The header and a sentence that says where the transcript is, within ``limit`` UTF-16 units."""
-        notice = f"\n\nThe transcript ({_messages(len(self.turns))}) is too long for this field. {where}"
-        return cut(self.header, limit - size(notice)) + notice
+        """The header and a sentence that says where the whole text is, within ``limit`` UTF-16 units."""
+        what = f"The transcript ({_messages(len(self.turns))})" if self.turns else "The text"
+        notice = f"\n\n{what} is too long for this field. {where}"
+        return cut(cut(self.header, max(1, limit - size(notice))) + notice, limit)
 
     def notes(self, limit: int = NOTE_LIMIT) -> list[str]:
         """The whole text in notes of at most ``limit`` UTF-16 units, in order, nothing lost."""
@@ -46,17 +47,18 @@ class Document:
 
     def newest(self, limit: int) -> str:
         """The header and the newest messages that fit: for a target that takes no notes. Says what is missing."""
+        if not self.turns:
+            return cut(self.header, limit)
         kept: list[str] = []
-        header = cut(self.header, limit // 2)
+        header = cut(self.header, max(1, limit // 2))
         room = limit - size(header) - 120
         for block in reversed(self.turns):
             room -= size(block) + 1
             if room < 0:
                 break
             kept.insert(0, block)
-        missing = len(self.turns) - len(kept)
-        heading = f"\n\nTranscript (the last {len(kept)} of {_messages(missing + len(kept))}, times in UTC)\n"
-        return header + heading + "\n".join(kept)
+        heading = f"\n\nTranscript (the last {len(kept)} of {_messages(len(self.turns))}, times in UTC)\n"
+        return cut(header + heading + "\n".join(kept), limit)
 
 
 def document(handoff: Handoff, *, channel: str) -> Document:

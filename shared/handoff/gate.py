@@ -13,6 +13,7 @@ from shared.errors import ConfigurationFault, LedgerUnavailable, TransientFailur
 from shared.handoff.record import LastError, Systems, SystemState
 
 CONFIGURATION, DOWN, THROTTLED = "configuration", "down", "throttled"
+SERVER_ERROR, UNREACHABLE = "server_error", "unreachable"
 
 FIRST_WAIT = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(seconds=60)
@@ -25,9 +26,13 @@ SERVER_ERRORS_UNTIL_DOWN = 3
 
 @dataclass(frozen=True)
 class Admission:
-    """Whether a handoff may be tried now; if not, until when to wait and why."""
+    """Whether a handoff may be tried now; if not, until when to wait and why.
+
+    ``may_probe``: it is closed, but the next one to pass is the probe.
+    """
 
     is_open: bool
+    may_probe: bool = False
     until: datetime | None = None
     reason: str | None = None
     error: LastError | None = None
@@ -47,19 +52,31 @@ class Gate:
         self._errors_in_a_row: dict[str, int] = {}
         self._probing: set[str] = set()
 
+    def look(self, system: str) -> Admission:
+        """What `admit` would say, without taking the probe."""
+        return self._seen(self._state(system))
+
     def admit(self, system: str) -> Admission:
-        """Ask whether a handoff to this system may be tried now. May make the caller the probe."""
+        """Ask to try a handoff to this system now. May make the caller the probe: it must `release` it in the end."""
         state = self._state(system)
-        if not state.closed or state.probe_at is None:
-            return Admission(is_open=True)
+        seen = self._seen(state)
+        if seen.is_open or not seen.may_probe:
+            return seen
         now = self._now()
-        if now < state.probe_at:
-            return self._closed(state)
         taken = self._write(replace(state, probe_at=now + PROBE_TAKES))
         if taken is not None:
             self._probing.add(system)
             return Admission(is_open=True)
-        return self._closed(self._state(system, fresh=True))
+        return replace(self._seen(self._state(system, fresh=True)), may_probe=False)
+
+    def release(self, system: str) -> None:
+        """Give the probe back if it told nothing about the system, so that the next handoff can be it."""
+        if system not in self._probing:
+            return
+        self._probing.discard(system)
+        state = self._state(system, fresh=True)
+        if state.closed:
+            self._write(replace(state, probe_at=self._now()))
 
     def state(self, system: str) -> SystemState:
         """The state of a system as the table has it now."""
@@ -94,7 +111,7 @@ class Gate:
             return self._close(system, THROTTLED, error, now, wait=wait)
         count = self._errors_in_a_row.get(system, 0) + 1
         self._errors_in_a_row[system] = count
-        if failure.kind == "unreachable" or count >= SERVER_ERRORS_UNTIL_DOWN:
+        if failure.kind == UNREACHABLE or count >= SERVER_ERRORS_UNTIL_DOWN:
             return self._close(system, DOWN, error, now)
         return None
 
@@ -122,10 +139,11 @@ class Gate:
             events.emit(events.SYSTEM_CLOSED, system=system, reason=reason, code=error.code)
         return now + wait
 
-    def _closed(self, state: SystemState) -> Admission:
-        if not state.closed:
+    def _seen(self, state: SystemState) -> Admission:
+        if not state.closed or state.probe_at is None:
             return Admission(is_open=True)
-        return Admission(is_open=False, until=state.probe_at, reason=state.reason, error=state.error)
+        may_probe = self._now() >= state.probe_at
+        return Admission(False, may_probe, until=state.probe_at, reason=state.reason, error=state.error)
 
     def _state(self, system: str, *, fresh: bool = False) -> SystemState:
         known = self._known.get(system)

@@ -33,6 +33,7 @@ class Report:
     completed: int = 0
     postponed: int = 0
     failed: int = 0
+    crashed: int = 0
     gone: int = 0
     held_back: int = 0
     oldest_due_seconds: float = 0.0
@@ -76,10 +77,11 @@ class Reconciler:
         """One tick."""
         started = self._clock.monotonic()
         report = Report()
+        closed: set[str] = set()
         try:
             with self._executor() as pool:
                 while self._clock.monotonic() < started + self._budget_seconds:
-                    if not self._round(pool, report, until=started + self._budget_seconds):
+                    if not self._round(pool, report, closed, until=started + self._budget_seconds):
                         break
             self._purge(report)
         except LedgerUnavailable as error:
@@ -88,19 +90,21 @@ class Reconciler:
         events.emit(events.RECONCILE_DONE, **asdict(report))
         return report
 
-    def _round(self, pool: ThreadPoolExecutor, report: Report, *, until: float) -> bool:
-        """Take one batch of what is due; False when there was nothing to do."""
+    def _round(self, pool: ThreadPoolExecutor, report: Report, closed: set[str], *, until: float) -> bool:
+        """Take one batch of what is due; False when there was nothing to do.
+
+        A target whose gate is found closed is added to ``closed``: what waits for it must not hide what could land.
+        """
         running: set[Future[Answer | None]] = set()
-        report.held_back = 0
-        begun = 0
-        batch = self._desk.due(limit=BATCH)
+        batch = self._desk.due(limit=BATCH, without=frozenset(closed))
         if batch:
             waited = (self._clock.now() - batch[0].due_at).total_seconds()
             report.oldest_due_seconds = round(max(report.oldest_due_seconds, waited), 3)
         for due in batch:
             if self._clock.monotonic() >= until:
                 break
-            if not self._gate.admit(due.target).is_open:
+            if due.target in closed or not self._gate.admit(due.target).is_open:
+                closed.add(due.target)
                 report.held_back += 1
                 continue
             self._pace()
@@ -108,16 +112,28 @@ class Reconciler:
                 done, running = wait(running, return_when="FIRST_COMPLETED")
                 self._count(done, report)
             running.add(pool.submit(self._resume, due))
-            begun += 1
         done, _ = wait(running)
         self._count(done, report)
-        return begun > 0
+        for target in tuple(closed):
+            if self._gate.look(target).is_open:  # its probe has landed
+                closed.discard(target)
+        return bool(batch)
 
     def _resume(self, due: Due) -> Answer | None:
-        return self._desk.resume(due)
+        try:
+            return self._desk.resume(due)
+        finally:
+            self._gate.release(due.target)
 
     def _count(self, done: set[Future[Answer | None]], report: Report) -> None:
         for future in done:
+            error = future.exception()
+            if isinstance(error, LedgerUnavailable):
+                raise error
+            if error is not None:  # one handoff must not end the tick for all
+                events.emit(events.HANDOFF_CRASHED, error=type(error).__name__)
+                report.crashed += 1
+                continue
             answer = future.result()
             if answer is None:
                 report.gone += 1

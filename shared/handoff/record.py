@@ -45,6 +45,7 @@ class Record:
     version: str = ""
     marker: str = ""
     payload_rows: int = 0
+    payload_key: str = ""
 
     @property
     def is_terminal(self) -> bool:
@@ -91,8 +92,8 @@ class Ledger(Protocol):
     def change(self, record: Record, *, payload: bytes | None = None) -> Record | None:
         """Write the record if it is still at its version; None when somebody else was first."""
 
-    def due(self, *, now: datetime, limit: int) -> list[Due]:
-        """What is due, oldest first."""
+    def due(self, *, now: datetime, limit: int, without: frozenset[str] = frozenset()) -> list[Due]:
+        """What is due, oldest first; nothing that goes to a target in ``without``."""
 
     def page(self, *, state: str, limit: int, cursor: str | None) -> Page:
         """Records of one state, newest first."""

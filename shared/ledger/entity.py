@@ -37,6 +37,7 @@ FIELDS = (
     "Write",
     "Marker",
     "PayloadRows",
+    "PayloadKey",
 )
 """Everything but the payload, which is read only when it is needed."""
 
@@ -63,6 +64,7 @@ def to_entity(record: Record) -> dict[str, Any]:
         "ErrorFix": (error.fix or "") if error else "",
         "Token": record.token,
         "PayloadRows": record.payload_rows,
+        "PayloadKey": record.payload_key,
     }
 
 
@@ -89,6 +91,7 @@ def from_entity(entity: Mapping[str, Any], *, version: str) -> Record:
         version=version,
         marker=entity["Marker"],
         payload_rows=entity["PayloadRows"],
+        payload_key=entity["PayloadKey"],
     )
 
 
@@ -103,7 +106,7 @@ def payload_chunks(payload: bytes) -> list[dict[str, bytes]]:
 
 
 def payload_bytes(rows: list[Mapping[str, Any]]) -> bytes:
-    """The payload that rows hold. Raises OSError or EOFError when it is damaged."""
+    """The payload that rows hold. Raises OSError, EOFError or zlib.error when it is damaged."""
     packed = b"".join(bytes(row[name]) for row in rows for name in PAYLOAD_FIELDS if row.get(name))
     return gzip.decompress(packed)
 

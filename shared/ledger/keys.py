@@ -4,7 +4,7 @@ Partition = one of 16 shards of the handoff id's digest. In it, for each handoff
 
 =================================  ======================================================================
 ``h:<digest>``                     the record; stays until it is purged
-``p:<digest>:<n>``                 more of the payload, when the record's own row cannot hold it
+``p:<digest>:<payload>:<n>``       more of the payload, when the record's own row cannot hold it
 ``d:<due time>:<digest>``          waiting or being tried: what is due is a range of keys
 ``f:<newest first>:<digest>``      failed: the list for operators
 ``c:<newest first>:<digest>``      completed: the list, and the range that is old enough to purge
@@ -40,9 +40,14 @@ def record_row(digest_: str) -> str:
     return f"h:{digest_}"
 
 
-def payload_row(digest_: str, number: int) -> str:
-    """The row key of the ``number``-th further part of the payload."""
-    return f"p:{digest_}:{number:02d}"
+def payload_row(digest_: str, payload_key: str, number: int) -> str:
+    """The row key of the ``number``-th further part of one payload: parts of two payloads are never mixed."""
+    return f"{payload_rows(digest_)}{payload_key}:{number:02d}"
+
+
+def payload_rows(digest_: str) -> str:
+    """What the keys of all further parts of a handoff's payloads begin with."""
+    return f"p:{digest_}:"
 
 
 def marker(record: Record) -> str:

@@ -4,7 +4,9 @@ Every write carries a ``Write`` token of its own. After a conflict or a lost ans
 token, the write was done, and what came back was its echo.
 """
 
+import contextlib
 import uuid
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -41,21 +43,20 @@ class TableLedger:
         key = keys.digest(record.handoff_id)
         partition = keys.shard(key)
         chunks = entities.payload_chunks(payload)
-        record = replace(record, marker=keys.marker(record), payload_rows=len(chunks) - 1)
         write = uuid.uuid4().hex
-        rows = [
-            ("upsert", {"PartitionKey": partition, "RowKey": keys.payload_row(key, number), **chunk})
-            for number, chunk in enumerate(chunks[1:], start=1)
-        ]
-        if len(chunks) * entities.CHUNK_BYTES * entities.CHUNKS_A_ROW > _TRANSACTION_BYTES:
-            for row in rows:  # too large for one transaction: the record comes last, and makes them count
-                self._table.transact([row])
-            rows = []
+        record = replace(
+            record, marker=keys.marker(record), payload_rows=len(chunks) - 1, payload_key=write if chunks[1:] else ""
+        )
+        parts = self._payload_parts(key, record.payload_key, chunks)
         operations: list[tuple[Any, ...]] = [
             ("create", self._row(record, key, write) | chunks[0]),
             ("create", self._marker(record, partition)),
-            *rows,
         ]
+        if len(chunks) * entities.CHUNK_BYTES * entities.CHUNKS_A_ROW > _TRANSACTION_BYTES:
+            for part in parts:  # too large for one transaction: the record comes last, and makes them count
+                self._table.transact([part])
+        else:
+            operations += parts
         for is_last in (False, True):
             try:
                 result = self._table.transact(operations)
@@ -65,6 +66,8 @@ class TableLedger:
                 if current is None:
                     continue  # purged between the two
                 found, token = current
+                if token != write:
+                    self._drop_payload(key, keep=found.payload_key)
                 return found, token == write
             except LedgerUnavailable:
                 current = self._current(key)
@@ -89,11 +92,11 @@ class TableLedger:
         key = keys.digest(record.handoff_id)
         partition = keys.shard(key)
         names = [keys.record_row(key)]
-        names += [keys.payload_row(key, number) for number in range(1, record.payload_rows + 1)]
+        names += [keys.payload_row(key, record.payload_key, number) for number in range(1, record.payload_rows + 1)]
         rows = [self._table.get(partition, name, select=entities.PAYLOAD_FIELDS) for name in names]
         try:
             return entities.payload_bytes([row for row in rows if row is not None])
-        except (OSError, EOFError):
+        except (OSError, EOFError, zlib.error):
             raise InvalidRequest("it is damaged.", code="payload_unreadable") from None
 
     def change(self, record: Record, *, payload: bytes | None = None) -> Record | None:
@@ -101,38 +104,39 @@ class TableLedger:
         key = keys.digest(record.handoff_id)
         partition = keys.shard(key)
         write = uuid.uuid4().hex
-        old_marker, old_rows = record.marker, record.payload_rows
+        old = record
         record = replace(record, marker=keys.marker(record))
         extra: dict[str, bytes] = {}
-        rows: list[tuple[Any, ...]] = []
         if record.state == COMPLETED:
-            record = replace(record, payload_rows=0)
-            rows = [
-                ("delete", {"PartitionKey": partition, "RowKey": keys.payload_row(key, number)})
-                for number in range(1, old_rows + 1)
-            ]
+            record = replace(record, payload_rows=0, payload_key="")
         elif payload is not None:
             chunks = entities.payload_chunks(payload)
             extra = {name: chunks[0].get(name, b"") for name in entities.PAYLOAD_FIELDS}
-            record = replace(record, payload_rows=max(old_rows, len(chunks) - 1))
-            parts = [chunks[number] if number < len(chunks) else {} for number in range(1, record.payload_rows + 1)]
-            for number, chunk in enumerate(parts, start=1):
-                row = {"PartitionKey": partition, "RowKey": keys.payload_row(key, number), **chunk}
-                self._table.transact([("upsert", row, {"mode": "replace"})])
+            record = replace(record, payload_rows=len(chunks) - 1, payload_key=write if chunks[1:] else "")
+            for part in self._payload_parts(key, record.payload_key, chunks):
+                self._table.transact([part])
         mode = "replace" if record.state == COMPLETED else "merge"
         condition = {"mode": mode, "etag": record.version, "match_condition": _if_not_modified()}
-        operations = [("update", self._row(record, key, write) | extra, condition), *rows]
-        if old_marker != record.marker:
-            operations.append(("delete", {"PartitionKey": partition, "RowKey": old_marker}))
+        operations: list[tuple[Any, ...]] = [("update", self._row(record, key, write) | extra, condition)]
+        if old.marker != record.marker:
+            operations.append(("delete", {"PartitionKey": partition, "RowKey": old.marker}))
         operations.append(("upsert", self._marker(record, partition)))
-        return self._write(record, key, write, operations)
+        stored = self._write(record, key, write, operations)
+        if old.payload_key and stored is not None and stored.payload_key != old.payload_key:
+            self._drop_payload(key, keep=stored.payload_key)
+        elif stored is None and payload is not None and record.payload_key:
+            self._drop_payload(key, keep=old.payload_key)
+        return stored
 
-    def due(self, *, now: datetime, limit: int) -> list[Due]:
+    def due(self, *, now: datetime, limit: int, without: frozenset[str] = frozenset()) -> list[Due]:
         """What is due in all shards, oldest first: one range query a shard."""
         before = f"{keys.WAITING}:{keys.oldest_first(now)}:~"
         found: list[tuple[str, Due]] = []
         for partition in keys.SHARDS:
-            for row in self._table.query(partition, after=f"{keys.WAITING}:", before=before, most=limit):
+            rows = self._table.query(
+                partition, after=f"{keys.WAITING}:", before=before, most=limit, unlike={"Target": sorted(without)}
+            )
+            for row in rows:
                 _, moment, key = str(row["RowKey"]).split(":")
                 due_at = datetime.fromtimestamp(int(moment) / 1_000_000, UTC)
                 found.append((moment, Due(key, str(row["Target"]), due_at)))
@@ -252,15 +256,29 @@ class TableLedger:
             ),
             ("delete", {"PartitionKey": partition, "RowKey": marker}),
         ]
-        operations += [
-            ("delete", {"PartitionKey": partition, "RowKey": keys.payload_row(key, number)})
-            for number in range(1, record.payload_rows + 1)
-        ]
         try:
             self._table.transact(operations)
         except Conflict:
             return 0  # it was replayed in this moment
+        self._drop_payload(key, keep="")
         return 1
+
+    def _payload_parts(self, key: str, payload_key: str, chunks: list[dict[str, bytes]]) -> list[tuple[Any, ...]]:
+        """The writes of what the record's own row cannot hold."""
+        partition = keys.shard(key)
+        return [
+            ("upsert", {"PartitionKey": partition, "RowKey": keys.payload_row(key, payload_key, number), **chunk})
+            for number, chunk in enumerate(chunks[1:], start=1)
+        ]
+
+    def _drop_payload(self, key: str, *, keep: str) -> None:
+        """Delete a handoff's further payload rows, but those of one payload."""
+        prefix, partition = keys.payload_rows(key), keys.shard(key)
+        with contextlib.suppress(LedgerUnavailable):  # what is left is of no record, and the purge takes it
+            for row in self._table.query(partition, after=prefix, before=f"{prefix}~", most=1000):
+                name = str(row["RowKey"])
+                if not keep or not name.startswith(f"{prefix}{keep}:"):
+                    self._table.delete(partition, name)
 
     def _merge(self, after: str, before: str, most: int) -> list[Mapping[str, Any]]:
         """The first rows of a range over all shards, in key order."""

@@ -7,6 +7,7 @@ so a 409 or 412 may be the echo of one's own first try; in a transaction a missi
 import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -57,10 +58,25 @@ class Table:
         except ResourceNotFoundError:
             return None
 
-    def query(self, partition: str, *, after: str, before: str, most: int) -> list[Mapping[str, Any]]:
-        """The first entities of a range of row keys (both ends excluded), in key order."""
+    def query(
+        self,
+        partition: str,
+        *,
+        after: str,
+        before: str,
+        most: int,
+        unlike: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    ) -> list[Mapping[str, Any]]:
+        """The first entities of a range of row keys (both ends excluded), in key order.
+
+        ``unlike``: values that a property must not have.
+        """
         condition = "PartitionKey eq @partition and RowKey gt @after and RowKey lt @before"
         parameters = {"partition": partition, "after": after, "before": before}
+        for name, values in unlike.items():
+            for number, value in enumerate(values):
+                condition += f" and {name} ne @{name}{number}"
+                parameters[f"{name}{number}"] = value
 
         def read(client: "TableClient") -> list[Mapping[str, Any]]:
             found: list[Mapping[str, Any]] = []
@@ -125,7 +141,6 @@ class Table:
             ResourceExistsError,
             ServiceRequestError,
         )
-        from azure.core.exceptions import ServiceResponseError as NoResponse  # noqa: PLC0415
 
         if self._monotonic() < self._down_until:
             raise LedgerUnavailable("Table Storage did not answer a moment ago.")
@@ -144,11 +159,12 @@ class Table:
             if error.status_code in judges:
                 raise
             raise unavailable(error) from None
-        except (ServiceRequestError, NoResponse) as error:
+        except ServiceRequestError as error:  # not even connected; a lost answer would say nothing of the next call
             self._down_until = self._monotonic() + REST_SECONDS
             raise unavailable(error) from None
-        except (AzureError, requests.RequestException, ValueError) as error:
-            # A batch's body is read outside the SDK's own error handling: when it breaks off, requests speaks.
+        except (AzureError, requests.RequestException, ValueError, AttributeError) as error:
+            # A body that breaks off: in a batch it is read outside the SDK's error handling, so requests speaks; in a
+            # create the SDK asks for the headers of a response that it does not have (azure-data-tables 12.7).
             raise unavailable(error) from None
 
 
@@ -169,7 +185,7 @@ def connect(settings: Settings) -> "TableClient":
     if text is None and not settings.text("TABLES_ENDPOINT"):
         text = settings.text("AzureWebJobsStorage")
 
-    class Transport(RequestsTransport):
+    class Transport(RequestsTransport):  # type: ignore[misc] # azure-core gives it no type
         """Waits no longer than we do: the SDK sleeps as long as ``Retry-After`` says, be it minutes."""
 
         def sleep(self, duration: float) -> None:
