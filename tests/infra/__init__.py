@@ -1,0 +1,1 @@
+"""Checks of infra/, which need no Bicep compiler."""
