@@ -32,11 +32,12 @@ def post(app: Application, req: func.HttpRequest) -> func.HttpResponse:
         body = _json_body(app, req)
         data = request.parse_body(body)
         session_id = (req.headers.get(SESSION_HEADER) or "").strip() or None
-        handoff = request.parse(data, session_id=session_id, channel_may_be_read=app.reads_opencx)
+        handoff = request.parse(data, session_id=session_id, channel_may_be_read=app.may_read_opencx)
         handoff_id = handoff.handoff_id
         # What is stored must mean the same when the timer reads it without the header.
-        payload = json.dumps({**data, "session_id": handoff.session_id}).encode() if session_id else body
-        return _handoff(app, req, app.desk.accept(handoff, payload))
+        if session_id:
+            body = json.dumps({**data, "session_id": handoff.session_id}, allow_nan=False).encode()
+        return _handoff(app, req, app.desk.accept(handoff, body))
 
     return _guarded(perform, lambda: handoff_id)
 

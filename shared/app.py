@@ -121,22 +121,26 @@ class Application:
 
     @_Part
     def opencx(self) -> OpenCXClient | None:
-        """OpenCX's API; None when no key is set."""
+        """OpenCX's API; None when there can be no key: it is not set, and there is no vault."""
         from shared.opencx.client import OpenCXClient  # noqa: PLC0415
 
-        if not self.reads_opencx:
+        if not self.secrets.is_set("OPENCX_API_KEY"):
             return None
         return OpenCXClient(
             self.settings.origin("OPENCX_API_URL", system="opencx", default="https://api.open.cx"),
-            api_key=lambda: self.secrets.get("OPENCX_API_KEY", system="opencx"),
+            api_key=functools.partial(self.secrets.get, "OPENCX_API_KEY", system="opencx"),
             monotonic=self.clock.monotonic,
             now=self.clock.now,
         )
 
     @property
     def reads_opencx(self) -> bool:
-        """Whether what a request leaves out can be read from OpenCX."""
-        return self.secrets.is_set("OPENCX_API_KEY")
+        """Whether what a request leaves out may be read from OpenCX, as far as it is known without a call."""
+        return self.secrets.has("OPENCX_API_KEY") is not False
+
+    def may_read_opencx(self) -> bool:
+        """The same; the vault is asked when it is not known, for two seconds at most."""
+        return self.secrets.may_have("OPENCX_API_KEY", system="opencx")
 
     @_Part
     def routes(self) -> dict[str, str]:
@@ -159,7 +163,7 @@ class Application:
             ledger=self.ledger,
             gate=self.gate,
             destination=self.destination,
-            source=lambda: self.opencx,
+            source=lambda: self.opencx if self.reads_opencx else None,
             routes=self.routes,
             clock=self.clock,
             random=random.random,
@@ -211,7 +215,26 @@ class Application:
         )
 
 
-@functools.cache
-def application() -> Application:
-    """The one application of this process, on the process's environment."""
-    return Application(os.environ)
+class _Once:
+    """Makes the application on the first call, also when the first calls come at once: functools.cache has no lock."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._made: Application | None = None
+
+    def __call__(self) -> Application:
+        """The application."""
+        made = self._made
+        if made is None:
+            with self._lock:
+                made = self._made = self._made or Application(os.environ)
+        return made
+
+    def cache_clear(self) -> None:
+        """Forget it: the next call makes another, as in a new process."""
+        with self._lock:
+            self._made = None
+
+
+application = _Once()
+"""The one application of this process, on the process's environment."""

@@ -1,11 +1,13 @@
 """Outgoing HTTP: one pooled `requests` session a system, and what its failures mean."""
 
+import functools
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -19,11 +21,12 @@ LONGEST_RETRY_AFTER_SECONDS = 3600.0
 
 
 def session(origin: str) -> requests.Session:
-    """A session for one origin.
+    """A session for one origin, or for any where the origin is empty: an SDK knows its address, and we do not.
 
     Proxies and certificate authorities are read from the environment once, here, instead of at every call
-    (``trust_env`` would also read .netrc). Cookies are refused: Dataverse's affinity cookie would tie all calls to
-    one web server, and its limits count a server (Microsoft's guidance on sending requests in parallel).
+    (``trust_env`` would also read .netrc); without an origin the proxies are read at the first call to a host. Cookies
+    are refused: Dataverse's affinity cookie would tie all calls to one web server, and its limits count a server
+    (Microsoft's guidance on sending requests in parallel).
     """
     made = requests.Session()
     made.trust_env = False
@@ -37,9 +40,23 @@ def session(origin: str) -> requests.Session:
         True,
     )
     made.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    made.mount("https://", HTTPAdapter(pool_connections=4, pool_maxsize=POOL_SIZE))
-    made.mount("http://", HTTPAdapter(pool_connections=4, pool_maxsize=POOL_SIZE))
+    adapter = HTTPAdapter if origin else _EnvironmentAdapter
+    made.mount("https://", adapter(pool_connections=4, pool_maxsize=POOL_SIZE))
+    made.mount("http://", adapter(pool_connections=4, pool_maxsize=POOL_SIZE))
     return made
+
+
+class _EnvironmentAdapter(HTTPAdapter):
+    """Chooses the proxy by each call's own address: HTTPS_PROXY and its kin, unless NO_PROXY names the host."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._proxies = functools.cache(requests.utils.get_environ_proxies)
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
+        parts = urlsplit(str(request.url))
+        options["proxies"] = self._proxies(f"{parts.scheme}://{parts.netloc}")
+        return super().send(request, *args, **options)
 
 
 def send(

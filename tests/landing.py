@@ -1,9 +1,10 @@
 """Do whole conversations land? Sends conversations to a running service and looks every turn up in what a rep reads.
 
     python3 dev.py run                                       # in one terminal
-    .venv/bin/python -m tests.landing conversations.jsonl    # in another (Windows: .venv\\Scripts\\python)
+    .venv/bin/python -m tests.landing conversations.jsonl    # in another
 
-The file has one conversation a line: ``{"id", "channel", "turns": [{"role", "at", "text"}], "contact"?, "classification"?}``.
+The file has one conversation a line, with ``id``, ``channel``, ``turns`` (each ``role``, ``at``, ``text``), and perhaps
+``contact`` and ``classification``.
 """
 
 import html
@@ -56,7 +57,7 @@ class Rep:
         self._records |= {row["oc_liveworkitemid"]: row["oc_description"] for row in rows["oc_liveworkitems"]}
         self._notes: dict[str, list[tuple[int, str]]] = {}
         for row in rows["annotations"]:
-            number = int((row["subject"].split() + ["1"])[1])
+            number = int([*row["subject"].split(), "1"][1])
             note = (number, html.unescape(row["notetext"]))
             self._notes.setdefault(row["_objectid_value"], []).append(note)
 

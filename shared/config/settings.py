@@ -1,15 +1,18 @@
 """App settings, read by name; a wrong one stops only the handoffs that need it, and says how to mend it."""
 
-import json
+import re
 import uuid
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from shared.errors import ConfigurationFault
 from shared.handoff.model import Notice
+from shared.handoff.text import parse_json
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+_HOST = re.compile(r"[\w-]+(\.[\w-]+)*|[0-9a-f:.]*:[0-9a-f:.]*")
 
 
 def is_loopback(url: str) -> bool:
@@ -82,24 +85,51 @@ class Settings:
             return {}
         fix = f"Set {name} to a JSON object, or remove it."
         try:
-            data = json.loads(value)
-        except ValueError:
+            data = parse_json(value)
+        except (ValueError, RecursionError):
             raise self._malformed(name, "is not JSON", system=system, fix=fix) from None
         if not isinstance(data, dict):
             raise self._malformed(name, "is not a JSON object", system=system, fix=fix)
         return data
 
-    def origin(self, name: str, *, system: str, default: str | None = None) -> str:
-        """The scheme and host of an address; plain http is taken on loopback only."""
-        fix = f"Set {name} to an address such as https://org.crm.dynamics.com."
+    def origin(
+        self,
+        name: str,
+        *,
+        system: str,
+        default: str | None = None,
+        example: str = "https://org.crm.dynamics.com",
+        is_https: bool = False,
+        has_slash: bool = False,
+    ) -> str:
+        """The scheme and host of an address, in one spelling: ids and scopes derive from it.
+
+        The host is in lower case, and the scheme's own port is left out. What stands after the host is ignored, with
+        a notice, save for a slash where ``has_slash`` says that it is usual. Plain http is taken on loopback only, and
+        with ``is_https`` not even there.
+
+        Raises:
+            ConfigurationFault: it is not set, or no such address; also when it holds a user name or password.
+        """
+        fix = f"Set {name} to an address such as {example}."
         value = self.text(name) or default or self.required(name, system=system, fix=fix)
-        parts = urlsplit(value if "://" in value else f"https://{value}")
-        if parts.scheme not in ("https", "http") or not parts.hostname:
+        has_scheme = "://" in value
+        try:
+            parts = urlsplit(value if has_scheme else f"https://{value}")
+            port = parts.port
+        except ValueError:
+            raise self._malformed(name, "is not an address", system=system, fix=fix) from None
+        host = (parts.hostname or "").removesuffix(".")
+        if parts.scheme not in _DEFAULT_PORTS or not _HOST.fullmatch(host):
             raise self._malformed(name, "is not an https address", system=system, fix=fix)
-        if parts.scheme == "http" and not is_loopback(value):
+        if not has_scheme and "." not in host:
+            raise self._malformed(name, "is a name, not an address", system=system, fix=fix)
+        if parts.username is not None:
+            raise self._malformed(name, "holds a user name, which belongs into no address", system=system, fix=fix)
+        if parts.scheme == "http" and (is_https or host not in LOOPBACK):
             raise self._malformed(name, "is plain http", system=system, fix=fix)
-        origin = f"{parts.scheme}://{parts.netloc}"
-        if value != origin:
+        origin = _origin(parts, host, port)
+        if (value.removesuffix("/") if has_slash else value) != origin:
             self._tolerate(name, f"should be {origin}, with nothing after it")
         return origin
 
@@ -110,3 +140,8 @@ class Settings:
         notice = Notice("setting_tolerated", f"Setting {name} {what}.")
         if notice not in self.notices:
             self.notices.append(notice)
+
+
+def _origin(parts: SplitResult, host: str, port: int | None) -> str:
+    at = "" if port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{port}"
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{at}"

@@ -61,9 +61,9 @@ class DataverseClient:
         self._now = now
         self._session = session or http.session(origin)
 
-    def sign_in(self) -> None:
+    def sign_in(self, *, deadline: float | None = None) -> None:
         """Make sure that there is a token. Raises ConfigurationFault or TransientFailure."""
-        self._tokens.get()
+        self._tokens.get(deadline=deadline)
 
     def get(self, path: str, *, deadline: float) -> Reply:
         """Read one thing; 404 comes back as a reply."""
@@ -125,11 +125,9 @@ class DataverseClient:
     def _send_once(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], deadline: float
     ) -> Reply:
-        token = self._tokens.get()
-        left = deadline - self._monotonic()
-        if left < LEAST_SECONDS:
-            message = "The time for this attempt was used up before Dataverse was called."
-            raise TransientFailure(message, code="budget_used_up", system="handoff")
+        self._left(deadline)  # what is over anyway must not look like an outage of Entra
+        token = self._tokens.get(deadline=deadline - LEAST_SECONDS)
+        left = self._left(deadline)
         sent = {
             **_HEADERS,
             **headers,
@@ -169,8 +167,15 @@ class DataverseClient:
             request_id=reply.headers.get("x-ms-service-request-id"),
         )
         if reply.status == 401:
-            self._tokens.refuse(token)
+            self._tokens.refuse(token, deadline=deadline)
         return reply
+
+    def _left(self, deadline: float) -> float:
+        left = deadline - self._monotonic()
+        if left < LEAST_SECONDS:
+            message = "The time for this attempt was used up before Dataverse was called."
+            raise TransientFailure(message, code="budget_used_up", system="handoff")
+        return left
 
     def _checked(self, reply: Reply) -> Reply:
         """The reply if its sender can judge it; raises for what concerns the connection as a whole."""

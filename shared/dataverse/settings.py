@@ -119,11 +119,7 @@ def access(settings: Settings) -> Access:
     return Access(
         origin=origin,
         uses_managed_identity=False,
-        tenant_id=settings.required(
-            "DYNAMICS_TENANT_ID",
-            system=SYSTEM,
-            fix="Set it to the Directory (tenant) ID of the app registration.",
-        ),
+        tenant_id=_tenant(settings),
         client_id=settings.required(
             "DYNAMICS_CLIENT_ID",
             system=SYSTEM,
@@ -183,6 +179,15 @@ def live_work_items(settings: Settings) -> LiveWorkItemTable:
             fix = f"Set {name} to a column, table or navigation property name, or to none."
             raise ConfigurationFault(f"Setting {name} is not a name.", code="setting_malformed", system=CHATS, fix=fix)
     return replace(PRESETS[preset], **changes)
+
+
+def _tenant(settings: Settings) -> str:
+    fix = "Set it to the Directory (tenant) ID of the app registration."
+    value = settings.required("DYNAMICS_TENANT_ID", system=SYSTEM, fix=fix)
+    if re.fullmatch(r"[A-Za-z0-9.-]+", value):  # what azure-identity takes: a GUID or a domain
+        return value
+    message = "Setting DYNAMICS_TENANT_ID is no tenant."
+    raise ConfigurationFault(message, code="setting_malformed", system=SYSTEM, fix=fix)
 
 
 def _owner(settings: Settings) -> str | None:

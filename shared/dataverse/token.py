@@ -6,12 +6,14 @@ class is read from the text, ``AADSTS<number>``; an unknown tenant has no number
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from shared.config.clock import Clock
+from shared.config.deadline import until
 from shared.config.secrets import Secrets
-from shared.config.turns import Turns
+from shared.config.turns import NoTurn, Turns
 from shared.dataverse import SYSTEM
 from shared.dataverse.settings import Access
 from shared.errors import ConfigurationFault, HandoffError, TransientFailure
@@ -20,7 +22,11 @@ if TYPE_CHECKING:
     from azure.core.credentials import AccessToken
 
 REFRESH_BEFORE_SECONDS = 300
+REFRESH_AGAIN_SECONDS = 30
+"""After a renewal that failed, while the token still works."""
 TIMEOUT_SECONDS = 5
+PATIENCE_SECONDS = 15.0
+"""For a token, where the caller says nothing else."""
 
 _NUMBER = re.compile(r"AADSTS(\d+)")
 _NO_SUCH_TENANT = "Unable to get authority configuration"
@@ -77,62 +83,89 @@ class TokenSource:
         self._make_credential = credential or make_credential
         self._turns = Turns()
         self._token: AccessToken | None = None
+        self._refresh_at = 0.0
         self._credential: Credential | None = None
         self._secret: str | None = None
 
-    def get(self) -> str:
-        """The token. Raises ConfigurationFault or TransientFailure."""
-        token = self._token
-        if token is not None and token.expires_on - self._wall_seconds() > REFRESH_BEFORE_SECONDS:
-            return token.token
-        usable = token if token is not None and token.expires_on - self._wall_seconds() > 0 else None
-        if usable is not None and self._turns.is_taken:
-            return usable.token  # somebody is fetching the next one, and this one still works
-        try:
-            with self._turns.take("token"):
-                token = self._token
-                if token is None or token.expires_on - self._wall_seconds() <= REFRESH_BEFORE_SECONDS:
-                    self._token = token = self._fetch()
-                return token.token
-        except HandoffError:
-            if usable is None:
-                raise
-            return usable.token
+    def get(self, *, deadline: float | None = None) -> str:
+        """The token.
 
-    def refuse(self, token: str) -> None:
-        """Dataverse answered 401: forget this token, and look for a rotated secret."""
-        with self._turns.take():
+        Args:
+            deadline: the monotonic time, in seconds, by which it must be over; None: in 15 s.
+
+        Raises:
+            ConfigurationFault: Entra refuses it, or a setting is wrong.
+            TransientFailure: Entra or the vault did not give what is needed in time.
+        """
+        token = self._token
+        now = self._clock.monotonic()
+        deadline = now + PATIENCE_SECONDS if deadline is None else deadline
+        if token is None or self._lasts_seconds(token) <= 0:
+            with _in_time():
+                return self._get_new(deadline, wait_seconds=deadline - now)
+        if self._lasts_seconds(token) > REFRESH_BEFORE_SECONDS or now < self._refresh_at:
+            return token.token
+        try:
+            return self._get_new(min(deadline, now + TIMEOUT_SECONDS), wait_seconds=0)
+        except NoTurn:
+            return token.token  # somebody is fetching the next one, and this one still works
+        except HandoffError:
+            self._refresh_at = self._clock.monotonic() + REFRESH_AGAIN_SECONDS
+            return token.token
+
+    def refuse(self, token: str, *, deadline: float | None = None) -> None:
+        """Dataverse answered 401: forget this token, and look for a rotated secret.
+
+        Args:
+            token: the refused one; a newer one stays.
+            deadline: as for `get`.
+
+        Raises:
+            TransientFailure: somebody is fetching a token all the time until the deadline.
+        """
+        wait_seconds = PATIENCE_SECONDS if deadline is None else deadline - self._clock.monotonic()
+        with _in_time(), self._turns.take("refuse", timeout_seconds=wait_seconds):
             if self._token is not None and self._token.token == token:
                 self._token = None
                 self._drop()
 
     def close(self) -> None:
         """Close the credential's connections."""
-        with self._turns.take():
+        with self._turns.take("close"):
             self._drop()
+
+    def _lasts_seconds(self, token: "AccessToken") -> float:
+        return token.expires_on - self._wall_seconds()
+
+    def _get_new(self, deadline: float, *, wait_seconds: float) -> str:
+        with self._turns.take("token", timeout_seconds=wait_seconds), until(deadline, self._clock.monotonic):
+            token = self._token
+            if token is None or self._lasts_seconds(token) <= REFRESH_BEFORE_SECONDS:
+                self._token = token = self._fetch(deadline)
+            return token.token
 
     def _drop(self) -> None:
         if self._credential is not None:
             self._credential.close()
         self._credential = None
 
-    def _fetch(self) -> "AccessToken":
+    def _fetch(self, deadline: float) -> "AccessToken":
         access = self._access()
-        secret = self._read_secret(access, is_refused=False)
+        secret = self._read_secret(access, deadline, is_refused=False)
         try:
             return self._ask(access, secret)
         except ConfigurationFault as fault:
             if fault.code not in ("dynamics_secret_invalid", "dynamics_secret_expired"):
                 raise
-            rotated = self._read_secret(access, is_refused=True)
+            rotated = self._read_secret(access, deadline, is_refused=True)
             if rotated == secret:
                 raise
             return self._ask(access, rotated)
 
-    def _read_secret(self, access: Access, *, is_refused: bool) -> str | None:
+    def _read_secret(self, access: Access, deadline: float, *, is_refused: bool) -> str | None:
         if access.uses_managed_identity:
             return None
-        return self._secrets.get("DYNAMICS_CLIENT_SECRET", system=SYSTEM, is_refused=is_refused)
+        return self._secrets.get("DYNAMICS_CLIENT_SECRET", system=SYSTEM, is_refused=is_refused, deadline=deadline)
 
     def _ask(self, access: Access, secret: str | None) -> "AccessToken":
         from azure.core.exceptions import AzureError  # noqa: PLC0415 - loaded when a handoff needs it
@@ -140,11 +173,31 @@ class TokenSource:
         try:
             if self._credential is None or secret != self._secret:
                 self._drop()
-                self._credential, self._secret = self._make_credential(access, secret), secret
+                self._credential, self._secret = self._made(access, secret), secret
             return self._credential.get_token(access.scope)
         except (AzureError, ValueError) as error:
             self._drop()
             raise classify(error) from None
+
+    def _made(self, access: Access, secret: str | None) -> Credential:
+        try:
+            return self._make_credential(access, secret)
+        except ValueError:  # azure-identity looks at what it is given before it calls anybody
+            raise ConfigurationFault(
+                "No sign-in can be made of DYNAMICS_TENANT_ID, DYNAMICS_CLIENT_ID and AZURE_AUTHORITY_HOST.",
+                code="setting_malformed",
+                system=SYSTEM,
+                fix="Check these settings: two GUIDs, and an https address or nothing.",
+            ) from None
+
+
+@contextmanager
+def _in_time() -> Iterator[None]:
+    try:
+        yield
+    except NoTurn:
+        message = "Entra did not give another caller a token in time."
+        raise TransientFailure(message, code="entra_unavailable", system=SYSTEM) from None
 
 
 def classify(error: Exception) -> ConfigurationFault | TransientFailure:
@@ -172,19 +225,24 @@ def classify(error: Exception) -> ConfigurationFault | TransientFailure:
 
 
 def make_credential(access: Access, secret: str | None) -> Credential:
-    """The real credential of azure-identity, with time-outs that fit a function's budget."""
+    """The real credential of azure-identity, with time-outs that fit a function's budget.
+
+    Raises:
+        ValueError: it can be made of no such tenant, client or authority.
+    """
     from azure.identity import ClientSecretCredential, ManagedIdentityCredential  # noqa: PLC0415
 
     from shared.config.identity import is_known_cloud  # noqa: PLC0415
+    from shared.config.transport import Transport  # noqa: PLC0415
 
+    transport = Transport(connection_timeout=TIMEOUT_SECONDS, read_timeout=TIMEOUT_SECONDS)
     if access.uses_managed_identity:
-        return ManagedIdentityCredential(client_id=access.client_id)
+        return ManagedIdentityCredential(client_id=access.client_id, transport=transport)
     return ClientSecretCredential(
         access.tenant_id or "",
         access.client_id or "",
         secret or "",
         disable_instance_discovery=not is_known_cloud(os.environ.get("AZURE_AUTHORITY_HOST")),
         retry_total=1,
-        connection_timeout=TIMEOUT_SECONDS,
-        read_timeout=TIMEOUT_SECONDS,
+        transport=transport,
     )

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import email_validator
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from shared.handoff import channel as channels
 from shared.handoff.model import Scalar
@@ -21,6 +21,13 @@ MAX_PROPERTIES = 200
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
 _COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}(@odata\.bind)?")
+_WHOLE_NUMBER = re.compile(r"\s*(\d{1,9})(?:\.0*)?\s*")
+
+
+class Model(BaseModel):
+    """A part of a request: types are not guessed at, and what is not known is ignored."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", populate_by_name=True)
 
 
 def _blank_is_absent(value: object) -> object:
@@ -31,6 +38,13 @@ def _printable(value: str) -> str:
     value = value.strip()
     if not 1 <= len(value) <= 128 or not value.isprintable():
         raise ValueError("must be 1 to 128 printable characters")
+    return value
+
+
+def _identifier(value: str) -> str:
+    value = _printable(value)
+    if value in (".", ".."):  # ids stand in the paths of addresses, where these are resolved even when quoted
+        raise ValueError("must not be . or ..")
     return value
 
 
@@ -88,6 +102,14 @@ def _number_as_text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _priority(value: object) -> object:
+    """A whole number also where a template wrote it as text, or a language without integers as 2.0."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    match = _WHOLE_NUMBER.fullmatch(value) if isinstance(value, str) else None
+    return int(match[1]) if match else _blank_is_absent(value)
+
+
 def properties(value: dict[str, Any]) -> dict[str, Scalar]:
     """Check ``ticket_properties``: Dataverse column names with plain values (one level, nothing nested)."""
     for name, entry in value.items():
@@ -102,7 +124,7 @@ def properties(value: dict[str, Any]) -> dict[str, Scalar]:
 
 Text = Annotated[str | None, BeforeValidator(_blank_is_absent)]
 Guid = Annotated[Annotated[str, AfterValidator(_guid)] | None, BeforeValidator(_blank_is_absent)]
-Identifier = Annotated[str, AfterValidator(_printable)]
+Identifier = Annotated[str, AfterValidator(_identifier)]
 OptionalIdentifier = Annotated[Identifier | None, BeforeValidator(_blank_is_absent)]
 Channel = Annotated[str | None, BeforeValidator(_channel)]
 Email = Annotated[Annotated[str, AfterValidator(_email)] | None, BeforeValidator(_blank_is_absent)]
@@ -110,6 +132,6 @@ Moment = Annotated[datetime | None, BeforeValidator(_moment)]
 Owner = Annotated[Annotated[str, AfterValidator(_owner)] | None, BeforeValidator(_blank_is_absent)]
 WebAddress = Annotated[Annotated[str, AfterValidator(_web_address)] | None, BeforeValidator(_blank_is_absent)]
 TextOrNumber = Annotated[Text, BeforeValidator(_number_as_text)]
-Priority = Annotated[int, Field(ge=1, le=4)]
+Priority = Annotated[Annotated[int, Field(ge=1, le=4)] | None, BeforeValidator(_priority)]
 Target = Annotated[str, Field(pattern=r"^(dynamics365|salesforce)$")]
 Properties = Annotated[dict[str, Any], Field(max_length=MAX_PROPERTIES), AfterValidator(properties)]

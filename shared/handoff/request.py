@@ -1,21 +1,14 @@
 """The request body of ``POST /api/handoff``: every shape that the contract allows, made into a `Handoff`.
 
-The message shapes are OpenCX's (``GET /chat/sessions/{id}/history``), the same without ``event``, and flat.
+The shapes of a message are in `shared.handoff.message`.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from shared.errors import FieldError, InvalidRequest
@@ -24,7 +17,7 @@ from shared.handoff.fields import (
     Email,
     Guid,
     Identifier,
-    Moment,
+    Model,
     OptionalIdentifier,
     Owner,
     Priority,
@@ -34,15 +27,14 @@ from shared.handoff.fields import (
     TextOrNumber,
     WebAddress,
 )
-from shared.handoff.model import Attachment, Contact, Handoff, Turn
+from shared.handoff.message import Message, flatten_all
+from shared.handoff.model import Contact, Handoff
 from shared.handoff.phone import e164
-from shared.handoff.text import clean
-from shared.handoff.transcript import in_order, role_of
+from shared.handoff.text import clean, parse_json
+from shared.handoff.transcript import in_order
 
 MAX_DEPTH = 32
-MAX_TURNS = 50_000
 
-_MESSAGE_TYPES = frozenset({"message", "text"})
 _NESTED = ("summary", "classification", "contact_reason", "sentiment", "user_sentiment", "reason", "language")
 
 
@@ -53,7 +45,7 @@ def parse_body(body: bytes) -> dict[str, Any]:
         InvalidRequest: not UTF-8, not JSON, not an object, or nested too deeply.
     """
     try:
-        data = json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant)
+        data = parse_json(body.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"The body is not UTF-8 (byte {error.start}).", code="invalid_json") from None
     except json.JSONDecodeError as error:
@@ -69,13 +61,18 @@ def parse_body(body: bytes) -> dict[str, Any]:
     return data
 
 
-def parse(data: Mapping[str, Any], *, session_id: str | None = None, channel_may_be_read: bool = False) -> Handoff:
+def parse(
+    data: Mapping[str, Any],
+    *,
+    session_id: str | None = None,
+    channel_may_be_read: bool | Callable[[], bool] = False,
+) -> Handoff:
     """The handoff that a request body describes.
 
     Args:
         data: the body, as `parse_body` gives it.
         session_id: the value of header ``x-opencx-session-id``; the body's own wins.
-        channel_may_be_read: whether a missing channel can still be read from OpenCX.
+        channel_may_be_read: whether a missing channel can still be read from OpenCX; asked only when it is missing.
 
     Raises:
         InvalidRequest: with one detail for every wrong field.
@@ -88,10 +85,10 @@ def parse(data: Mapping[str, Any], *, session_id: str | None = None, channel_may
         details = [_detail(item) for item in error.errors(include_url=False)]
         body = None
     failed = {detail.field for detail in details}
-    if "session_id" not in failed and not merged.get("session_id"):
+    if "session_id" not in merged:
         message = "is missing: send session_id, conversation_id or the header x-opencx-session-id"
         details.append(FieldError("session_id", message))
-    if "channel" not in failed and merged.get("channel") is None and not channel_may_be_read:
+    if "channel" not in failed and _has_no_channel(merged) and not _holds(channel_may_be_read):
         message = "is missing: send web, sms, whatsapp, phone or email, or set OPENCX_API_KEY to have it read"
         details.append(FieldError("channel", message))
     if details or body is None:
@@ -101,21 +98,11 @@ def parse(data: Mapping[str, Any], *, session_id: str | None = None, channel_may
     return body.to_handoff()
 
 
-def turns_of(items: list[Any]) -> tuple[Turn, ...]:
-    """The messages of an OpenCX history, in order; what is not a message with content is skipped."""
-    turns = []
-    for item in items:
-        flat = _flatten(item)
-        if isinstance(flat, dict):
-            try:
-                turns.append(_Turn.model_validate(flat).to_turn())
-            except ValidationError:
-                continue  # an event without text, or a shape of tomorrow: nothing a rep could read
-    return in_order(turns)
-
-
 def contact_of(data: Mapping[str, Any]) -> Contact:
-    """A contact as OpenCX's API gives it; what is malformed there is left out, for nobody can correct it."""
+    """A contact as OpenCX's API gives it; what is malformed there is left out, for nobody can correct it.
+
+    ``verified`` is False when its e-mail address comes from ``non_verified_email``, else unknown.
+    """
     kept: dict[str, Any] = {}
     for name in ("name", "email", "phone_number"):
         value = data.get(name) or data.get(f"non_verified_{name}")
@@ -124,7 +111,8 @@ def contact_of(data: Mapping[str, Any]) -> Contact:
         except ValidationError:
             continue
         kept[name] = value
-    return _Contact.model_validate(kept).to_contact()
+    contact = _Contact.model_validate(kept).to_contact()
+    return replace(contact, verified=False) if contact.email and not data.get("email") else contact
 
 
 def _merge(data: Mapping[str, Any], session_id: str | None) -> dict[str, Any]:
@@ -138,50 +126,31 @@ def _merge(data: Mapping[str, Any], session_id: str | None) -> dict[str, Any]:
     for name, alias in (("classification", "contact_reason"), ("sentiment", "user_sentiment")):
         if merged.get(name) in (None, ""):
             merged[name] = merged.get(alias)
+    merged.pop("session_id", None)
     for candidate in (data.get("session_id"), data.get("conversation_id"), session_id):
-        if candidate not in (None, ""):
+        if not _is_blank(candidate):
             merged["session_id"] = candidate
             break
     return merged
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore", populate_by_name=True)
+def _has_no_channel(merged: Mapping[str, Any]) -> bool:
+    channel = merged.get("channel")
+    return _is_blank(channel.get("type") if isinstance(channel, dict) else channel)
 
 
-class _Attachment(_Model):
-    name: Text = None
-    url: Text = None
+def _is_blank(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
-class _Turn(_Model):
-    role: str = "unknown"
-    name: Text = None
-    attachments: list[_Attachment] | None = None
-    text: str
-    at: Moment = None
-
-    @field_validator("text")
-    @classmethod
-    def _has_content(cls, text: str, info: ValidationInfo) -> str:
-        if not text.strip() and not info.data.get("attachments"):
-            raise ValueError("is empty: a message needs text or an attachment")
-        return text
-
-    def to_turn(self) -> Turn:
-        return Turn(
-            role=role_of(self.role),
-            text=clean(self.text),
-            at=self.at,
-            name=self.name,
-            attachments=tuple(Attachment(item.name, item.url) for item in self.attachments or ()),
-        )
+def _holds(condition: bool | Callable[[], bool]) -> bool:
+    return condition() if callable(condition) else condition
 
 
-class _Contact(_Model):
+class _Contact(Model):
     name: Text = None
     email: Email = None
-    phone_number: Text = None
+    phone_number: TextOrNumber = None
     external_id: TextOrNumber = None
     verified: bool | None = None
 
@@ -203,40 +172,7 @@ class _Contact(_Model):
         )
 
 
-def _flatten(item: object) -> object:
-    """One transcript item in the flat shape; None for an item that is not a message."""
-    if not isinstance(item, dict):
-        return item
-    event = item.get("event", item)
-    if not isinstance(event, dict):
-        return {"text": None}
-    kind = event.get("type", "message")
-    if isinstance(kind, str) and kind not in _MESSAGE_TYPES and "role" not in event:
-        return None
-    content = event.get("content")
-    text = content.get("text") if isinstance(content, dict) else content
-    sender = event.get("sender")
-    attachments = event.get("attachments")
-    flat: dict[str, Any] = {"at": item.get("created_at", item.get("at")), "attachments": attachments}
-    flat["text"] = event.get("text") if text is None else text
-    if flat["text"] is None and attachments:
-        flat["text"] = ""
-    if isinstance(sender, dict):
-        flat["role"], flat["name"] = sender.get("type") or "unknown", sender.get("name")
-    else:
-        flat["role"], flat["name"] = event.get("role", sender) or "unknown", event.get("name")
-    return flat
-
-
-def _flatten_all(items: object) -> object:
-    if not isinstance(items, list):
-        return items
-    if len(items) > MAX_TURNS:
-        raise ValueError(f"has more than {MAX_TURNS} items")
-    return [_flatten(item) for item in items]
-
-
-class _Body(_Model):
+class _Body(Model):
     session_id: Identifier = "-"
     handoff_id: OptionalIdentifier = None
     channel: Channel = None
@@ -246,8 +182,8 @@ class _Body(_Model):
     reason: Text = None
     language: Text = None
     contact: _Contact | None = None
-    transcript: Annotated[list[_Turn | None] | None, BeforeValidator(_flatten_all)] = None
-    priority: Priority | None = None
+    transcript: Annotated[list[Message | None] | None, BeforeValidator(flatten_all)] = None
+    priority: Priority = None
     queue_id: Guid = None
     workstream_id: Guid = None
     owner_id: Owner = None
@@ -308,10 +244,6 @@ def _detail(error: ErrorDetails) -> FieldError:
     kind = error["type"]
     message = str(error["ctx"]["error"]) if kind == "value_error" else _MESSAGES.get(kind, f"is wrong ({kind})")
     return FieldError(".".join(str(part) for part in error["loc"]) or "body", message)
-
-
-def _refuse_constant(name: str) -> float:
-    raise json.JSONDecodeError(f"{name} is not JSON", name, 0)
 
 
 def _too_deep() -> InvalidRequest:

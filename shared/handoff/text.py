@@ -1,11 +1,27 @@
 """Text that is safe to hand on: no control characters, no lone surrogates, cut by the target's own measure."""
 
+import json
+import math
 import re
+from typing import Any
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
 _BREAKS = re.compile(r"\r\n|\r|\u2028|\u2029|\x85|\x0b|\x0c")
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
 _SPACE = re.compile(r"\s+")
+
+
+def parse_json(text: str) -> Any:
+    """The JSON text's value, with finite numbers only.
+
+    Python reads ``NaN`` and ``1e999``, and writes them back as what is no JSON (RFC 8259, 6): nobody could read it.
+
+    Raises:
+        json.JSONDecodeError: it is not JSON.
+        ValueError: a number is out of range.
+        RecursionError: it is nested too deeply.
+    """
+    return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
 
 
 def clean(text: str) -> str:
@@ -39,6 +55,17 @@ def split(text: str, limit: int) -> list[str]:
         text = text[end:]
     pieces.append(text)
     return pieces
+
+
+def _refuse_constant(name: str) -> float:
+    raise json.JSONDecodeError(f"{name} is not JSON", name, 0)
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError("a number is out of range")
+    return number
 
 
 def _prefix(text: str, limit: int) -> int:

@@ -7,7 +7,7 @@ Facts: docs.open.cx, API reference: ``GET /chat/sessions/{id}`` and its ``/histo
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 import requests
@@ -15,12 +15,24 @@ import requests
 from shared import http
 from shared.errors import ConfigurationFault, PermanentFailure, TransientFailure
 from shared.handoff import channel as channels
+from shared.handoff.message import turns_of
 from shared.handoff.model import Contact, Handoff, Turn
-from shared.handoff.request import contact_of, turns_of
+from shared.handoff.request import contact_of
 from shared.handoff.text import clean
 from shared.opencx import SYSTEM
 
 MOST_PAGES = 500
+
+
+class ApiKey(Protocol):
+    """Where the key comes from."""
+
+    def __call__(self, *, deadline: float, is_refused: bool) -> str:
+        """The key; with ``is_refused`` a newer one, if there is one.
+
+        Raises:
+            ConfigurationFault, TransientFailure: it cannot be had by the deadline.
+        """
 
 
 class OpenCXClient:
@@ -30,7 +42,7 @@ class OpenCXClient:
         self,
         origin: str,
         *,
-        api_key: Callable[[], str],
+        api_key: ApiKey,
         monotonic: Callable[[], float],
         now: Callable[[], datetime],
         session: requests.Session | None = None,
@@ -78,22 +90,36 @@ class OpenCXClient:
         raise TransientFailure("OpenCX's history does not end.", code="opencx_bad_answer", system=SYSTEM)
 
     def _get(self, path: str, *, deadline: float) -> dict[str, Any]:
-        left = deadline - self._monotonic()
-        if left < 1:
-            message = "The time for this attempt was used up before OpenCX was asked."
-            raise TransientFailure(message, code="budget_used_up", system=SYSTEM)
-        headers = {"Authorization": f"Bearer {self._api_key()}", "Accept": "application/json"}
+        key = self._key(deadline, is_refused=False)
+        response = self._send(path, key, deadline)
+        if response.status_code == 401:
+            rotated = self._key(deadline, is_refused=True)
+            if rotated != key:
+                response = self._send(path, rotated, deadline)
+        return self._judged(response)
+
+    def _key(self, deadline: float, *, is_refused: bool) -> str:
+        """The key; a vault that hangs may take half of the time, for without OpenCX a handoff can still land."""
+        return self._api_key(deadline=deadline - self._left(deadline) / 2, is_refused=is_refused)
+
+    def _send(self, path: str, key: str, deadline: float) -> requests.Response:
         try:
-            response = self._session.get(
+            return self._session.get(
                 f"{self._origin}{path}",
-                headers=headers,
-                timeout=http.timeouts(left / 2),
+                headers={"Authorization": f"Bearer {key}", "Accept": "application/json"},
+                timeout=http.timeouts(self._left(deadline) / 2),
                 allow_redirects=False,
             )
         except requests.RequestException as error:
             message = f"OpenCX did not answer ({type(error).__name__})."
             raise TransientFailure(message, code="opencx_unreachable", system=SYSTEM, kind="unreachable") from None
-        return self._judged(response)
+
+    def _left(self, deadline: float) -> float:
+        left = deadline - self._monotonic()
+        if left < 1:
+            message = "The time for this attempt was used up before OpenCX was asked."
+            raise TransientFailure(message, code="budget_used_up", system=SYSTEM)
+        return left
 
     def _judged(self, response: requests.Response) -> dict[str, Any]:
         status = response.status_code
@@ -142,12 +168,14 @@ def _contact(own: Contact, data: Any) -> Contact:
     if not isinstance(data, dict):
         return own
     read = contact_of(data)
+    # What OpenCX knows of an address says nothing of another one that the request brings.
+    is_same = own.email is None or own.email.casefold() == (read.email or "").casefold()
     return Contact(
         name=own.name or read.name,
         email=own.email or read.email,
         phone=own.phone or read.phone,
         external_id=own.external_id,
-        verified=own.verified,
+        verified=read.verified if own.verified is None and is_same else own.verified,
     )
 
 

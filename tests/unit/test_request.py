@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import InvalidRequest
+from shared.handoff.message import turns_of
 from shared.handoff.model import Handoff
-from shared.handoff.request import MAX_DEPTH, contact_of, parse, parse_body, turns_of
+from shared.handoff.request import MAX_DEPTH, contact_of, parse, parse_body
+from shared.handoff.text import parse_json
 
 
 def read(body: dict[str, Any], **options: Any) -> Handoff:
@@ -63,6 +65,8 @@ def test_a_channel_has_many_spellings(given_channel: object, channel: str) -> No
         {"conversation_id": "s-9", "channel": "web"},
         {"session_id": "s-9", "conversation_id": "other", "channel": "web"},
         {"session_id": "", "conversation_id": "s-9", "channel": "web"},
+        {"session_id": " \t", "conversation_id": "s-9", "channel": "web"},
+        {"session_id": None, "conversation_id": " s-9 ", "channel": "web"},
     ],
 )
 def test_the_session_may_be_called_conversation(body: dict[str, Any]) -> None:
@@ -74,6 +78,24 @@ def test_the_session_may_come_in_the_header() -> None:
     """The header x-opencx-session-id counts when the body has no session."""
     assert read({"channel": "web"}, session_id="h-1").session_id == "h-1"
     assert read(minimal(), session_id="h-1").session_id == "s-1"
+    assert read({"session_id": " ", "conversation_id": None, "channel": "web"}, session_id="h-1").session_id == "h-1"
+
+
+@pytest.mark.parametrize("session_id", [None, "", "  "])
+def test_a_session_without_a_name_is_missing(session_id: str | None) -> None:
+    """Null and blanks are no id: the caller is told that it is missing, not that its type is wrong."""
+    assert wrong({"session_id": session_id, "channel": "web"})["session_id"].startswith("is missing")
+
+
+@pytest.mark.parametrize("dots", [".", "..", " .. "])
+@pytest.mark.parametrize("field", ["session_id", "conversation_id", "handoff_id"])
+def test_dots_are_no_id(field: str, dots: str) -> None:
+    """An id stands in the path of an address, where one dot or two lead elsewhere, quoted or not."""
+    body = {"session_id": "s-1", "channel": "web", field: dots}
+    if field == "conversation_id":
+        del body["session_id"]
+    assert list(wrong(body)) == ["handoff_id" if field == "handoff_id" else "session_id"]
+    assert read({"session_id": "...", "channel": "web"}).session_id == "..."
 
 
 def test_facts_may_stand_inside_handoff() -> None:
@@ -137,6 +159,52 @@ def test_a_message_may_be_only_a_file() -> None:
     assert "transcript.1.text" in wrong(minimal(transcript=[item, {"role": "user", "text": " "}]))
 
 
+NO_TEXT = {
+    "empty": {"type": "message", "sender": {"type": "ai"}, "content": {"type": "text", "text": ""}},
+    "image": {"type": "message", "sender": {"type": "contact"}, "content": {"type": "image", "url": "https://x/y"}},
+    "no content": {"type": "message", "sender": {"type": "contact"}, "content": None},
+    "no sender": {"type": "message", "content": {"type": "text", "text": " "}},
+    "number": {"type": "message", "sender": {"type": "contact"}, "content": {"type": "text", "text": 5}},
+}
+
+
+@pytest.mark.parametrize("event", NO_TEXT.values(), ids=NO_TEXT)
+def test_a_history_message_without_text_is_skipped(event: dict[str, Any]) -> None:
+    """OpenCX's own items are taken as they are, with event or without: nobody can correct them."""
+    items = [SHAPES["history"], {"created_at": None, "event": event}, {"id": "2", **event}]
+    turns = read(minimal(transcript=items)).transcript
+    assert [turn.text for turn in turns or ()] == ["Hi"]
+
+
+@pytest.mark.parametrize("event", [None, "text", 5, []])
+def test_an_event_that_is_none_is_skipped(event: object) -> None:
+    """An item of OpenCX's shape that holds no event is no message."""
+    assert read(minimal(transcript=[{"created_at": None, "event": event}])).transcript == ()
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"role": "user", "text": ""},
+        {"role": "user"},
+        {"role": "user", "text": 5},
+        {"role": "user", "content": [{"type": "text", "text": "Hi"}]},
+        {"text": " "},
+        {},
+    ],
+)
+def test_a_flat_item_without_text_is_named(item: dict[str, Any]) -> None:
+    """Whoever writes flat items can correct them: none of their words is lost in silence."""
+    assert list(wrong(minimal(transcript=[SHAPES["flat"], item]))) == ["transcript.1.text"]
+
+
+def test_a_history_message_may_be_only_a_file() -> None:
+    """Without text, but with an attachment, OpenCX's item is a message."""
+    event = {"type": "message", "sender": {"type": "contact"}, "content": None, "attachments": [{"name": "a.png"}]}
+    turns = read(minimal(transcript=[{"event": event}])).transcript
+    assert [(turn.text, turn.attachments[0].name) for turn in turns or ()] == [("", "a.png")]
+
+
 @pytest.mark.parametrize("email", ["o'neil+tag@example.com", '"jo doe"@example.com', "jo@sub.corp.local"])
 def test_unusual_addresses_are_valid(email: str) -> None:
     """Quotes, plus signs and private domains are e-mail addresses."""
@@ -153,6 +221,25 @@ def test_phone_numbers_become_e164_where_a_country_is_told() -> None:
     """A number with its country code is normalised; another is kept as it is."""
     assert read(minimal(contact={"phone": "+1 (202) 555-0100"})).contact.phone == "+12025550100"
     assert read(minimal(contact={"phone_number": "(202) 555-0100"})).contact.phone == "(202) 555-0100"
+    assert read(minimal(contact={"phone_number": 12025550100})).contact.phone == "12025550100"
+
+
+@pytest.mark.parametrize("priority", [2, "2", " 2 ", 2.0, "2.0"])
+def test_a_whole_number_is_a_priority(priority: object) -> None:
+    """A template writes numbers as text, and some languages write 2 as 2.0."""
+    assert read(minimal(priority=priority)).priority == 2
+
+
+def test_no_priority_is_no_priority() -> None:
+    """Null and a blank text, which is what an empty template variable becomes, leave the default."""
+    assert read(minimal(priority=None)).priority is None
+    assert read(minimal(priority=" ")).priority is None
+
+
+@pytest.mark.parametrize("priority", [2.5, "2.5", "high", 0, "5", 4.5, True, [2], "1e0"])
+def test_what_is_no_whole_number_from_1_to_4_is_no_priority(priority: object) -> None:
+    """Nothing is rounded, and no word is guessed at."""
+    assert list(wrong(minimal(priority=priority))) == ["priority"]
 
 
 def test_every_wrong_field_is_listed_at_once() -> None:
@@ -162,7 +249,7 @@ def test_every_wrong_field_is_listed_at_once() -> None:
             "session_id": "bad\x01id",
             "channel": {"name": "web"},
             "summary": 5,
-            "contact": {"email": "nobody", "phone": 5, "verified": "yes"},
+            "contact": {"email": "nobody", "phone": [5], "verified": "yes"},
             "transcript": [{"role": "user"}, "x", {"text": "a", "at": "yesterday"}, {"text": "a", "at": 17}],
             "priority": "high",
             "queue_id": "q",
@@ -198,7 +285,27 @@ def test_every_wrong_field_is_listed_at_once() -> None:
 def test_missing_session_and_channel_are_named_together_with_the_rest() -> None:
     """What is missing stands in the same list as what is wrong."""
     assert set(wrong({"priority": 9})) == {"session_id", "channel", "priority"}
-    assert set(wrong({"priority": 9}, channel_may_be_read=True)) == {"session_id", "priority"}
+    assert set(wrong({"priority": 9}, channel_may_be_read=lambda: True)) == {"session_id", "priority"}
+
+
+@pytest.mark.parametrize("channel", [None, "", "  ", {"type": " "}])
+def test_a_channel_without_a_name_is_missing(channel: object) -> None:
+    """An empty template variable names no channel: nothing could tell where the handoff goes."""
+    assert wrong(minimal(channel=channel))["channel"].startswith("is missing")
+
+
+def test_whether_a_channel_can_be_read_is_asked_only_when_there_is_none() -> None:
+    """The question may cost a call to the vault: a request with a channel does not ask it."""
+    asked: list[bool] = []
+
+    def ask() -> bool:
+        asked.append(True)
+        return False
+
+    read(minimal(), channel_may_be_read=ask)
+    assert asked == []
+    assert list(wrong({"session_id": "s-1"}, channel_may_be_read=ask)) == ["channel"]
+    assert asked == [True]
 
 
 def test_ticket_properties_hold_plain_values() -> None:
@@ -211,14 +318,33 @@ def test_ticket_properties_hold_plain_values() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[1]", b'"x"', b"\xff\xfe", b'{"a": NaN}', b"null", b'{"a": ' + b"9" * 5000 + b"}"],
-    ids=["empty", "cut", "array", "text", "no utf-8", "NaN", "null", "huge number"],
+    [
+        b"",
+        b"{",
+        b"[1]",
+        b'"x"',
+        b"\xff\xfe",
+        b'{"a": NaN}',
+        b"null",
+        b'{"a": ' + b"9" * 5000 + b"}",
+        b'{"a": 1e999}',
+        b'{"a": [-1E+400]}',
+    ],
+    ids=["empty", "cut", "array", "text", "no utf-8", "NaN", "null", "huge number", "infinite", "minus infinite"],
 )
 def test_what_is_no_json_object_is_refused(body: bytes) -> None:
     """Not JSON, not an object, not UTF-8: one code, and no traceback."""
     with pytest.raises(InvalidRequest) as caught:
         parse_body(body)
     assert caught.value.code == "invalid_json"
+
+
+@pytest.mark.parametrize("text", ["1e999", "-1e999", "NaN", "Infinity", "[1, 2e308]"])
+def test_json_has_no_infinite_numbers(text: str) -> None:
+    """Python reads them, and writes what no other JSON parser takes: a payload that could not be read again."""
+    with pytest.raises(ValueError, match=r"."):
+        parse_json(text)
+    assert parse_json("[1e308, -0.5, 7]") == [1e308, -0.5, 7]
 
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH, 100_000])
@@ -246,6 +372,15 @@ def test_a_history_of_tomorrow_is_read_as_far_as_it_goes() -> None:
     turns = turns_of([SHAPES["history"], {"event": {"type": "new_kind"}}, {"event": {"type": "message"}}, 5])
     assert [turn.text for turn in turns] == ["Hi"]
     assert contact_of({"name": "Jo", "email": "broken", "non_verified_email": "x@example.com"}).email is None
+
+
+def test_an_address_that_nobody_has_verified_says_so() -> None:
+    """OpenCX keeps such an address under a name of its own; a rep must not take it for proof of who it is."""
+    assert contact_of({"name": "Jo", "non_verified_email": "x@example.com"}).verified is False
+    assert contact_of({"name": "Jo", "email": "x@example.com"}).verified is None
+    both = contact_of({"email": "x@example.com", "non_verified_email": "y@example.com"})
+    assert (both.email, both.verified) == ("x@example.com", None)
+    assert contact_of({"non_verified_email": "broken"}).verified is None
 
 
 NAMES = (

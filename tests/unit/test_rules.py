@@ -6,6 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from requests import PreparedRequest, Response
+from requests.adapters import HTTPAdapter
+from requests.utils import select_proxy
 
 from shared import http
 from shared.config.settings import Settings
@@ -223,22 +226,89 @@ def test_a_new_contact_always_has_something_to_show() -> None:
         ("https://org.crm.dynamics.com/", "https://org.crm.dynamics.com"),
         ("org.crm.dynamics.com/api/data", "https://org.crm.dynamics.com"),
         ("http://localhost:8080", "http://localhost:8080"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+        ("https://Contoso.CRM.dynamics.com", "https://contoso.crm.dynamics.com"),
+        ("https://contoso.crm.dynamics.com:443/", "https://contoso.crm.dynamics.com"),
+        ("http://LOCALHOST:80", "http://localhost"),
+        ("HTTPS://contoso.crm.dynamics.com.:8443", "https://contoso.crm.dynamics.com:8443"),
     ],
 )
 def test_an_environment_url_is_reduced_to_its_origin(value: str, origin: str) -> None:
-    """A slash or path is tolerated with a notice; plain http only on loopback."""
+    """One spelling, for ids derive from it; another is tolerated with a notice; plain http only on loopback."""
     made = Settings({"DYNAMICS_ENVIRONMENT_URL": value})
     assert made.origin("DYNAMICS_ENVIRONMENT_URL", system="dynamics365") == origin
     assert bool(made.notices) == (value != origin)
 
 
-@pytest.mark.parametrize("value", ["http://org.crm.dynamics.com", "ftp://x", "https://", ""])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "http://org.crm.dynamics.com",
+        "ftp://x",
+        "https://",
+        "",
+        "https://[org",
+        "https://[org.crm.dynamics.com",
+        "https://user:pw@org.crm.dynamics.com",
+        "https://user@org.crm.dynamics.com",
+        "https://org.crm.dynamics.com:port",
+        "https://org.crm.dynamics.com:99999",
+        "https://my org.crm.dynamics.com",
+        "https://org..dynamics.com",
+        "org",
+    ],
+)
 def test_a_wrong_environment_url_names_the_setting(value: str) -> None:
     """The fault says which setting, and how it should look."""
     with pytest.raises(ConfigurationFault) as caught:
         Settings({"DYNAMICS_ENVIRONMENT_URL": value}).origin("DYNAMICS_ENVIRONMENT_URL", system="dynamics365")
     assert "DYNAMICS_ENVIRONMENT_URL" in caught.value.message
     assert "https://" in caught.value.fix
+    assert caught.value.code == ("setting_malformed" if value else "setting_missing")
+
+
+@pytest.mark.parametrize("tenant", ["my tenant!", "a/b", "contoso com"])
+def test_a_tenant_that_can_be_none_names_the_setting(tenant: str) -> None:
+    """A wrong tenant id is no outage: the fault names the setting, before Entra is asked."""
+    environ = {
+        "DYNAMICS_ENVIRONMENT_URL": "https://org.crm.dynamics.com",
+        "DYNAMICS_TENANT_ID": tenant,
+        "DYNAMICS_CLIENT_ID": "c",
+    }
+    with pytest.raises(ConfigurationFault, match="DYNAMICS_TENANT_ID") as caught:
+        settings.access(Settings(environ))
+    assert caught.value.code == "setting_malformed"
+    domain = settings.access(Settings({**environ, "DYNAMICS_TENANT_ID": "contoso.onmicrosoft.com"}))
+    assert domain.tenant_id == "contoso.onmicrosoft.com"
+
+
+def test_a_setting_holds_no_infinite_number() -> None:
+    """What JSON cannot hold would spoil every body that it is written into."""
+    made = settings.defaults(Settings({"TICKET_PROPERTIES": '{"new_score": 1e999}'}))
+    assert (made.properties, [notice.code for notice in made.notices]) == ({}, ["setting_malformed"])
+
+
+def test_proxies_are_heeded_where_the_address_is_not_known_beforehand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session without an origin looks the proxy up at each call, NO_PROXY included."""
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "http://proxy.example:3128")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "near.example")
+    seen: list[str | None] = []
+
+    def send(_: HTTPAdapter, request: PreparedRequest, *, proxies: dict[str, str], **__: object) -> Response:
+        seen.append(select_proxy(str(request.url), proxies))
+        made = Response()
+        made.status_code, made.url = 204, str(request.url)
+        return made
+
+    monkeypatch.setattr(HTTPAdapter, "send", send)
+    urls = ("https://far.example/t", "https://near.example/t")
+    for origin in ("", *urls):
+        with http.session(origin) as made:
+            for url in urls if not origin else (origin,):
+                made.get(url)
+    assert seen == ["http://proxy.example:3128", None] * 2
 
 
 def test_malformed_defaults_cost_no_handoff() -> None:

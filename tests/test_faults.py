@@ -1,0 +1,159 @@
+"""The quick part of the fault matrix; ``python dev.py faults`` runs all of it."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from shared.config.turns import Turns
+from shared.dataverse.rows import Row
+from shared.errors import TransientFailure
+from tests.faults import faults, mutations
+from tests.faults.oracle import DUPLICATE
+from tests.faults.parts import (
+    chaos,
+    configuration,
+    inner,
+    kills,
+    lasting,
+    ledger_cost,
+    matrix,
+    mutants,
+    naive,
+    outage,
+    people,
+)
+from tests.faults.report import Result, details
+from tests.faults.stories import story
+from tests.faults.world import World
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    """One world for all parts; each empties it first."""
+    with World() as running:
+        yield running
+
+
+def assert_right(result: Result) -> None:
+    """No finding; the first ones are shown."""
+    assert result.is_right, details([result])
+    assert result.cases > 0
+
+
+@pytest.mark.parametrize("name", ["phone new", "web known"])
+def test_one_fault_at_any_boundary_loses_and_doubles_nothing(world: World, name: str) -> None:
+    """Whatever call of a handoff fails, in whatever way: one record, one contact, the whole transcript."""
+    assert_right(matrix.run(world, stories=[story(name)], kinds=faults.QUICK))
+
+
+def test_a_session_is_read_from_opencx_whatever_fails(world: World) -> None:
+    """A transcript that must be read first arrives whole, although a call for it failed."""
+    assert_right(matrix.run(world, stories=[story("phone read")], kinds=("lost", "503", "wrong JSON")))
+
+
+def test_a_system_that_is_down_costs_nobody_their_answer(world: World) -> None:
+    """Any one system may be down for a whole attempt: the answer comes within the budget, and the handoff lands."""
+    assert_right(lasting.run(world, told=[story("phone new")]))
+
+
+def test_an_operation_inside_a_batch_may_fail_by_itself(world: World) -> None:
+    """A queue that refuses costs a notice, one that is busy is tried again; neither doubles the case."""
+    assert_right(inner.run(world))
+
+
+def test_a_retry_leaves_alone_what_a_rep_has_done(world: World) -> None:
+    """A case that a rep has renamed and moved stays so, however often the handoff is repeated."""
+    assert_right(people.edits_stay(world, told=["phone new", "web new"]))
+
+
+def test_a_worker_that_comes_late_changes_nothing(world: World) -> None:
+    """A completed handoff stays completed, whatever a worker that lost its lease does afterwards."""
+    assert_right(people.late_workers(world, told=["phone new"]))
+
+
+def test_the_same_handoff_at_once_is_written_once(world: World) -> None:
+    """Six calls at once: one write, one answer for all; six sessions of a new customer: one contact."""
+    assert_right(people.at_once(world, times=2))
+
+
+def test_a_client_that_posts_and_retries_is_seen_to_double(world: World) -> None:
+    """The same faults give the usual kind of client duplicates; else these tests would be blind."""
+    assert naive.run(world).count(DUPLICATE) > 0
+
+
+def test_random_faults_lose_and_double_nothing(world: World) -> None:
+    """Three of ten calls fail, handoffs are posted several times at once, two timers run at once."""
+    assert_right(chaos.run(world, seed=7, handoffs=120))
+
+
+def test_an_outage_is_waited_out(world: World) -> None:
+    """While Dynamics is down only probes call it; afterwards all lands in due order, new handoffs without delay."""
+    assert_right(outage.run(world, handoffs=60))
+
+
+def test_an_administrators_mistake_costs_no_handoff(world: World) -> None:
+    """Handoffs wait without using up attempts, one probe a step is made, and all land after the fix."""
+    assert_right(configuration.run(world))
+
+
+def test_finding_due_work_does_not_grow_with_what_is_done(world: World) -> None:
+    """The timer reads what is due, however many completed handoffs the table holds."""
+    assert_right(ledger_cost.run(world, few=100, many=1000))
+
+
+@pytest.mark.parametrize("name", mutants.MUTANTS)
+def test_a_broken_rule_is_seen(world: World, name: str) -> None:
+    """Taking a rule out of the service turns the judge red."""
+    assert_right(mutants.run(world, names=[name]))
+
+
+def test_a_mutation_ends_with_its_block() -> None:
+    """A patched rule is back afterwards: no mutant outlives its test."""
+    before = Row.__dict__["create"]
+    with mutations.no_if_none_match():
+        assert Row.__dict__["create"] is not before
+    assert Row.__dict__["create"] is before
+
+
+@pytest.mark.integration
+def test_a_killed_host_loses_nothing() -> None:
+    """What a host had accepted when it was killed lands by the next one's timer; nothing lands twice."""
+    assert_right(kills.run(kills=2, seed=3))
+
+
+def test_those_who_waited_share_a_failure() -> None:
+    """One time-out is waited for once: who stood in line for the same call fails with it, and asks no more."""
+    turns, asked = Turns(), []
+    first_is_in, fail, started = threading.Event(), threading.Event(), threading.Semaphore(0)
+
+    def ask() -> None:
+        with turns.take("token"):
+            asked.append(threading.get_ident())
+            first_is_in.set()
+            fail.wait(10)
+            raise TransientFailure("No answer.", code="entra_unavailable", system="dynamics365")
+
+    with ThreadPoolExecutor(6) as pool:
+        first = pool.submit(ask)
+        assert first_is_in.wait(10)
+        line = [pool.submit(_counted(ask, started)) for _ in range(5)]
+        for _ in line:
+            assert started.acquire(timeout=10)
+        threading.Timer(0.2, fail.set).start()  # the last of them has only to take the lock now
+        for one in (first, *line):
+            with pytest.raises(TransientFailure):
+                one.result(timeout=10)
+    assert len(asked) == 1
+    with pytest.raises(TransientFailure):
+        ask()
+    assert len(asked) == 2, "who comes afterwards asks again"
+
+
+def _counted(call: Callable[[], None], started: threading.Semaphore) -> Callable[[], None]:
+    def begin() -> None:
+        started.release()
+        call()
+
+    return begin
