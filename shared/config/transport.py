@@ -16,7 +16,12 @@ class Transport(RequestsTransport):  # type: ignore[misc] # azure-core gives it 
     """A transport within `shared.config.deadline.until`; outside, one like any other.
 
     The options of a credential or client do not reach a transport that is given to it: give them here.
+    ``longest_sleep_seconds`` bounds the wait between two tries, for the SDKs wait as long as ``Retry-After`` says.
     """
+
+    def __init__(self, *, longest_sleep_seconds: float = float("inf"), **options: Any) -> None:
+        super().__init__(**options)
+        self._longest_sleep_seconds = longest_sleep_seconds
 
     def send(self, request: Any, **options: Any) -> Any:
         """One call. Raises ServiceRequestTimeoutError, without a call, when no time is left."""
@@ -32,4 +37,5 @@ class Transport(RequestsTransport):  # type: ignore[misc] # azure-core gives it 
     def sleep(self, duration: float) -> None:
         """Wait between two tries."""
         left = seconds_left()
-        super().sleep(duration if left is None else min(duration, max(0.0, left)))
+        most = self._longest_sleep_seconds if left is None else min(self._longest_sleep_seconds, max(0.0, left))
+        super().sleep(min(duration, most))

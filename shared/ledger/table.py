@@ -174,10 +174,10 @@ def connect(settings: Settings) -> "TableClient":
     Raises:
         LedgerUnavailable: no setting says where; the message names them.
     """
-    from azure.core.pipeline.transport import RequestsTransport  # noqa: PLC0415
     from azure.data.tables import TableClient  # noqa: PLC0415
 
     from shared.config.identity import default_credential  # noqa: PLC0415
+    from shared.config.transport import Transport  # noqa: PLC0415
 
     logging.getLogger("azure.core.pipeline.policies.http_logging_policy").setLevel(logging.WARNING)
     endpoint = settings.text("TABLES_ENDPOINT") or settings.text("AzureWebJobsStorage__tableServiceUri")
@@ -185,17 +185,12 @@ def connect(settings: Settings) -> "TableClient":
     if text is None and not settings.text("TABLES_ENDPOINT"):
         text = settings.text("AzureWebJobsStorage")
 
-    class Transport(RequestsTransport):  # type: ignore[misc] # azure-core gives it no type
-        """Waits no longer than we do: the SDK sleeps as long as ``Retry-After`` says, be it minutes."""
-
-        def sleep(self, duration: float) -> None:
-            super().sleep(min(duration, LONGEST_WAIT_SECONDS))
-
     options: dict[str, Any] = {
         "retry_total": 2,
         "retry_read": 1,
         "retry_backoff_factor": 0.2,
         "transport": Transport(
+            longest_sleep_seconds=LONGEST_WAIT_SECONDS,
             session=http.session(endpoint or ""),
             session_owner=True,
             # The client's own options do not reach a transport that is given to it.
