@@ -9,6 +9,8 @@ import random
 import threading
 from typing import TYPE_CHECKING, Any, Self, overload
 
+from shared import events
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -53,6 +55,7 @@ class Application:
         from shared.config.clock import SystemClock  # noqa: PLC0415 - see the module's docstring
         from shared.config.settings import Settings  # noqa: PLC0415
 
+        events.quiet_libraries()
         self.settings: Settings = Settings(environ)
         self.clock: Clock = clock or SystemClock()
         self.making = threading.RLock()

@@ -45,6 +45,15 @@ _log = logging.getLogger("opencx_handoff")
 _scope: ContextVar[Mapping[str, Dimension]] = ContextVar("scope", default=MappingProxyType({}))
 
 
+def quiet_libraries() -> None:
+    """Keep libraries from logging what may hold a token, an address or a row key.
+
+    MSAL logs a token answer that it cannot read, whole; azure-core logs every address.
+    """
+    for name in ("msal", "azure"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
 @contextmanager
 def scope(**dimensions: Dimension) -> Iterator[None]:
     """Add these dimensions to every event of this thread while inside, whoever emits it."""

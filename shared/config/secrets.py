@@ -106,8 +106,9 @@ class Secrets:
             deadline = min(deadline, now + VAULT_TIMEOUT_SECONDS)  # there is a value to go on with
         try:
             return self._fetch_in_turn(name, system, is_refused=is_refused, deadline=deadline)
-        except TransientFailure as error:
-            if known is None:
+        except (TransientFailure, ConfigurationFault) as error:
+            # A vault that is down or has shut us out does not make a value wrong; one that lacks it by now does.
+            if known is None or error.code == MISSING:
                 raise
             events.emit(events.SECRET_STALE, secret=_secret_name(name), code=error.code)
             self._cache[name] = (known[0], self._clock.monotonic())

@@ -5,7 +5,6 @@ so a 409 or 412 may be the echo of one's own first try; in a transaction a missi
 """
 
 import contextlib
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -179,7 +178,6 @@ def connect(settings: Settings) -> "TableClient":
     from shared.config.identity import default_credential  # noqa: PLC0415
     from shared.config.transport import Transport  # noqa: PLC0415
 
-    logging.getLogger("azure.core.pipeline.policies.http_logging_policy").setLevel(logging.WARNING)
     endpoint = settings.text("TABLES_ENDPOINT") or settings.text("AzureWebJobsStorage__tableServiceUri")
     text = settings.text("TABLES_CONNECTION_STRING")
     if text is None and not settings.text("TABLES_ENDPOINT"):

@@ -241,3 +241,16 @@ def test_the_vaults_url_is_taken_as_the_portal_shows_it(vault: Vault, clock: Man
     settings = Settings({"KEY_VAULT_URL": "https://v.vault.azure.net/"})
     assert Secrets(settings, clock=clock, store=lambda _: vault).get(NAME, system=SYSTEM) == "one"
     assert settings.notices == []
+
+
+def test_a_vault_that_shuts_us_out_does_not_make_a_value_wrong(vault: Vault, clock: ManualClock) -> None:
+    """A lost role on the vault pauses nothing while the known secret works; a secret that was removed does."""
+    made = secrets(vault, clock)
+    made.get(NAME, system=SYSTEM)
+    clock.advance(601)
+    vault.answer = HttpResponseError(response=SimpleNamespace(status_code=403, reason="", headers={}))
+    assert made.get(NAME, system=SYSTEM) == "one"
+    clock.advance(601)
+    vault.answer = ResourceNotFoundError("gone")
+    with pytest.raises(ConfigurationFault):
+        made.get(NAME, system=SYSTEM)
