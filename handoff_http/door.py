@@ -71,9 +71,9 @@ def page(app: Application, req: func.HttpRequest) -> func.HttpResponse:
 
 def connections(app: Application, req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 - one shape for all
     """``GET /api/connections``."""
-    from shared import checks  # noqa: PLC0415
+    from shared.connections import connections as test_all  # noqa: PLC0415
 
-    return _guarded(lambda: _json(checks.connections(app)))
+    return _guarded(lambda: _json(test_all(app)))
 
 
 def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001

@@ -75,7 +75,7 @@ def listed_privileges(text: str) -> set[str]:
 def unknown_codes(text: str) -> set[str]:
     """The names in code style, with an underscore, that are no error code, field, setting's column or dimension."""
     known = set(re.findall(r"^\| `([a-z_]+)` \|", text_of("errors.md"), re.MULTILINE))
-    sources = [ROOT / "handoff_http" / "openapi.py", ROOT / "shared" / "checks.py", DOCS / "settings.md"]
+    sources = [ROOT / "handoff_http" / "openapi.py", ROOT / "shared" / "connections.py", DOCS / "settings.md"]
     texts = [file.read_text(encoding="utf-8") for file in sources] + list(monitoring.QUERIES.values())
     known |= {name for each in texts for name in re.findall(r"\w+", each)}
     known |= {"default_queue_id"}  # OpenCX's own setting

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from shared.checks import Check, failed, passed, skipped, warned
+from shared.check import Check, failed, passed, skipped, warned
 from shared.dataverse.batch import Operation, Reply
 from shared.dataverse.client import DataverseClient, error_of
 from shared.dataverse.metadata import QUESTIONS, CaseTable, Metadata

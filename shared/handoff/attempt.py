@@ -22,6 +22,7 @@ from shared.errors import (
 )
 from shared.handoff import request, schedule
 from shared.handoff.gate import SERVER_ERROR, THROTTLED, Admission, Gate
+from shared.handoff.hydration import Source, hydrate
 from shared.handoff.model import Handoff, Notice, Outcome
 from shared.handoff.record import COMPLETED, FAILED, RETRYING, LastError, Ledger, Record
 
@@ -31,11 +32,6 @@ CONFIGURATION_LOOK = timedelta(seconds=60)
 LONGEST_LOOK = timedelta(minutes=10)
 MOST_WARNINGS, LONGEST_WARNING = 20, 500
 """What a record keeps of the warnings; the rest is counted."""
-ATTEMPTS_WITHOUT_TRANSCRIPT = 3
-"""From this attempt on a handoff lands without what OpenCX's API does not give: a customer is waiting."""
-
-NO_KEY = "secret_missing"
-"""The code with which a source says that it has no key."""
 
 
 class Destination(Protocol):
@@ -51,13 +47,6 @@ class Destination(Protocol):
         Raises:
             TransientFailure, ConfigurationFault, PermanentFailure: see `shared.errors`.
         """
-
-
-class Source(Protocol):
-    """Where the missing parts of a handoff can be read: OpenCX's API."""
-
-    def complete(self, handoff: Handoff, *, deadline: float) -> Handoff:
-        """The handoff with what was missing."""
 
 
 @dataclass(frozen=True)
@@ -174,31 +163,12 @@ class Attempt:
         return True
 
     def _deliver(self, record: Record, handoff: Handoff, deadline: float) -> Outcome:
-        whole, notices = self._hydrate(handoff, attempts=record.attempts, deadline=deadline)
+        whole, notices = hydrate(handoff, self._source, attempts=record.attempts, deadline=deadline)
         if whole.channel is None:
             message = "The channel is neither in the request nor known to OpenCX."
             raise PermanentFailure(message, code="channel_unknown")
         outcome = self._destination(self._route(whole)).deliver(whole, deadline=deadline)
         return replace(outcome, warnings=_bounded(notices + outcome.warnings))
-
-    def _hydrate(self, handoff: Handoff, *, attempts: int, deadline: float) -> tuple[Handoff, tuple[Notice, ...]]:
-        """Read what is missing from OpenCX. What stays missing delays a handoff, but never stops it."""
-        needs = handoff.channel is None or handoff.transcript is None
-        if not needs and handoff.summary and not handoff.contact.is_empty:
-            return handoff, ()
-        try:
-            source = self._source()
-            if source is None:
-                notice = Notice("transcript_missing", "The request has none, and OPENCX_API_KEY is not set.")
-                return handoff, (notice,) if needs else ()
-            return source.complete(handoff, deadline=deadline), ()
-        except (TransientFailure, ConfigurationFault, PermanentFailure) as failure:
-            if not needs:
-                return handoff, ()
-            can_wait = isinstance(failure, TransientFailure) and attempts < ATTEMPTS_WITHOUT_TRANSCRIPT
-            if can_wait or (handoff.channel is None and failure.code != NO_KEY):
-                raise
-            return handoff, (Notice("transcript_unavailable", f"Not read from OpenCX: {failure.message}"),)
 
     def _complete(self, record: Record, outcome: Outcome) -> Answer:
         """Write down that it has landed. That is a fact, whoever holds the lease by now."""

@@ -14,12 +14,13 @@ from shared.errors import (
     LedgerUnavailable,
     NotFound,
 )
-from shared.handoff.attempt import RESERVE_SECONDS, Answer, Attempt, Destination, Source
+from shared.handoff.attempt import RESERVE_SECONDS, Answer, Attempt, Destination
 from shared.handoff.gate import THROTTLED, Admission, Gate
+from shared.handoff.hydration import Source
 from shared.handoff.model import Handoff
 from shared.handoff.record import COMPLETED, FAILED, PENDING, RETRYING, Due, Ledger, Page, Record
 
-__all__ = ["Answer", "Destination", "HandoffDesk", "Source"]
+__all__ = ["Answer", "Destination", "HandoffDesk"]
 
 LEASE_MARGIN_SECONDS = 30.0
 POLL_SECONDS = 0.1

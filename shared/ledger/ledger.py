@@ -4,15 +4,13 @@ Every write carries a ``Write`` token of its own. After a conflict or a lost ans
 token, the write was done, and what came back was its echo.
 """
 
-import contextlib
 import uuid
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from shared.errors import InvalidRequest, LedgerUnavailable
+from shared.errors import LedgerUnavailable
 from shared.handoff.record import (
     COMPLETED,
     FAILED,
@@ -24,6 +22,7 @@ from shared.handoff.record import (
 )
 from shared.ledger import entity as entities
 from shared.ledger import keys
+from shared.ledger.payload import PayloadRows
 from shared.ledger.table import Conflict, Table
 
 _SYSTEMS = "sys"
@@ -37,6 +36,7 @@ class TableLedger:
 
     def __init__(self, table: Table) -> None:
         self._table = table
+        self._payloads = PayloadRows(table)
 
     def open(self, record: Record, payload: bytes) -> tuple[Record, bool]:
         """Store a new handoff with its payload; or find the one that is there."""
@@ -47,7 +47,7 @@ class TableLedger:
         record = replace(
             record, marker=keys.marker(record), payload_rows=len(chunks) - 1, payload_key=write if chunks[1:] else ""
         )
-        parts = self._payload_parts(key, record.payload_key, chunks)
+        parts = self._payloads.parts(key, record.payload_key, chunks)
         operations: list[tuple[Any, ...]] = [
             ("create", self._row(record, key, write) | chunks[0]),
             ("create", self._marker(record, partition)),
@@ -67,7 +67,7 @@ class TableLedger:
                     continue  # purged between the two
                 found, token = current
                 if token != write:
-                    self._drop_payload(key, keep=found.payload_key)
+                    self._payloads.drop(key, keep=found.payload_key)
                 return found, token == write
             except LedgerUnavailable:
                 current = self._current(key)
@@ -89,15 +89,7 @@ class TableLedger:
 
     def payload(self, record: Record) -> bytes:
         """The stored request. Raises InvalidRequest when it is gone or damaged."""
-        key = keys.digest(record.handoff_id)
-        partition = keys.shard(key)
-        names = [keys.record_row(key)]
-        names += [keys.payload_row(key, record.payload_key, number) for number in range(1, record.payload_rows + 1)]
-        rows = [self._table.get(partition, name, select=entities.PAYLOAD_FIELDS) for name in names]
-        try:
-            return entities.payload_bytes([row for row in rows if row is not None])
-        except (OSError, EOFError, zlib.error):
-            raise InvalidRequest("it is damaged.", code="payload_unreadable") from None
+        return self._payloads.read(record)
 
     def change(self, record: Record, *, payload: bytes | None = None) -> Record | None:
         """Write the record if it is still at its version; completed records lose their payload."""
@@ -113,7 +105,7 @@ class TableLedger:
             chunks = entities.payload_chunks(payload)
             extra = {name: chunks[0].get(name, b"") for name in entities.PAYLOAD_FIELDS}
             record = replace(record, payload_rows=len(chunks) - 1, payload_key=write if chunks[1:] else "")
-            for part in self._payload_parts(key, record.payload_key, chunks):
+            for part in self._payloads.parts(key, record.payload_key, chunks):
                 self._table.transact([part])
         mode = "replace" if record.state == COMPLETED else "merge"
         condition = {"mode": mode, "etag": record.version, "match_condition": _if_not_modified()}
@@ -123,9 +115,9 @@ class TableLedger:
         operations.append(("upsert", self._marker(record, partition)))
         stored = self._write(record, key, write, operations)
         if old.payload_key and stored is not None and stored.payload_key != old.payload_key:
-            self._drop_payload(key, keep=stored.payload_key)
+            self._payloads.drop(key, keep=stored.payload_key)
         elif stored is None and payload is not None and record.payload_key:
-            self._drop_payload(key, keep=old.payload_key)
+            self._payloads.drop(key, keep=old.payload_key)
         return stored
 
     def due(self, *, now: datetime, limit: int, without: frozenset[str] = frozenset()) -> list[Due]:
@@ -260,25 +252,8 @@ class TableLedger:
             self._table.transact(operations)
         except Conflict:
             return 0  # it was replayed in this moment
-        self._drop_payload(key, keep="")
+        self._payloads.drop(key, keep="")
         return 1
-
-    def _payload_parts(self, key: str, payload_key: str, chunks: list[dict[str, bytes]]) -> list[tuple[Any, ...]]:
-        """The writes of what the record's own row cannot hold."""
-        partition = keys.shard(key)
-        return [
-            ("upsert", {"PartitionKey": partition, "RowKey": keys.payload_row(key, payload_key, number), **chunk})
-            for number, chunk in enumerate(chunks[1:], start=1)
-        ]
-
-    def _drop_payload(self, key: str, *, keep: str) -> None:
-        """Delete a handoff's further payload rows, but those of one payload."""
-        prefix, partition = keys.payload_rows(key), keys.shard(key)
-        with contextlib.suppress(LedgerUnavailable):  # what is left is of no record, and the purge takes it
-            for row in self._table.query(partition, after=prefix, before=f"{prefix}~", most=1000):
-                name = str(row["RowKey"])
-                if not keep or not name.startswith(f"{prefix}{keep}:"):
-                    self._table.delete(partition, name)
 
     def _merge(self, after: str, before: str, most: int) -> list[Mapping[str, Any]]:
         """The first rows of a range over all shards, in key order."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from shared.check import Check, failed, passed, skipped, warned
 from shared.errors import ConfigurationFault, HandoffError
 
 if TYPE_CHECKING:
@@ -13,37 +14,6 @@ if TYPE_CHECKING:
     from shared.app import Application
 
 BUDGET_SECONDS = 40.0
-
-
-@dataclass(frozen=True)
-class Check:
-    """One row. ``status`` is ok, warning, failed or skipped; ``fix`` says what to do."""
-
-    name: str
-    status: str
-    message: str
-    fix: str | None = None
-
-
-def passed(name: str, message: str) -> Check:
-    """A check that passed."""
-    return Check(name, "ok", message)
-
-
-def skipped(name: str, message: str) -> Check:
-    """A check that does not apply, or cannot be made."""
-    return Check(name, "skipped", message)
-
-
-def warned(name: str, message: str, fix: str) -> Check:
-    """Handoffs land, but not as the settings ask."""
-    return Check(name, "warning", message, fix)
-
-
-def failed(name: str, error: HandoffError) -> Check:
-    """A check that ended with an error of ours."""
-    fix = error.fix if isinstance(error, ConfigurationFault) else "Try again; if it stays, see docs/errors.md."
-    return Check(name, "failed", f"{error.message} ({error.code})", fix)
 
 
 def connections(app: Application) -> dict[str, Any]:

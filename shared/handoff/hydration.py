@@ -1,0 +1,46 @@
+"""What a request leaves out is read from OpenCX: channel, contact, summary, transcript."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from shared.errors import ConfigurationFault, PermanentFailure, TransientFailure
+from shared.handoff.model import Handoff, Notice
+
+ATTEMPTS_WITHOUT_TRANSCRIPT = 3
+"""From this attempt on a handoff lands without what OpenCX's API does not give: a customer is waiting."""
+
+NO_KEY = "secret_missing"
+"""The code with which a source says that it has no key."""
+
+
+class Source(Protocol):
+    """Where the missing parts of a handoff can be read: OpenCX's API."""
+
+    def complete(self, handoff: Handoff, *, deadline: float) -> Handoff:
+        """The handoff with what was missing."""
+
+
+def hydrate(
+    handoff: Handoff, source: Callable[[], Source | None], *, attempts: int, deadline: float
+) -> tuple[Handoff, tuple[Notice, ...]]:
+    """Read what is missing. What stays missing delays a handoff, but never stops it, unless it is the channel.
+
+    Raises:
+        TransientFailure, ConfigurationFault, PermanentFailure: a part that is needed cannot be read now.
+    """
+    needs = handoff.channel is None or handoff.transcript is None
+    if not needs and handoff.summary and not handoff.contact.is_empty:
+        return handoff, ()
+    try:
+        opencx = source()
+        if opencx is None:
+            notice = Notice("transcript_missing", "The request has none, and OPENCX_API_KEY is not set.")
+            return handoff, (notice,) if needs else ()
+        return opencx.complete(handoff, deadline=deadline), ()
+    except (TransientFailure, ConfigurationFault, PermanentFailure) as failure:
+        if not needs:
+            return handoff, ()
+        can_wait = isinstance(failure, TransientFailure) and attempts < ATTEMPTS_WITHOUT_TRANSCRIPT
+        if can_wait or (handoff.channel is None and failure.code != NO_KEY):
+            raise
+        return handoff, (Notice("transcript_unavailable", f"Not read from OpenCX: {failure.message}"),)
