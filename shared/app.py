@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import random
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 from shared import events
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from shared.config.clock import Clock
     from shared.config.secrets import Secrets
@@ -195,14 +194,6 @@ class Application:
             part = self.__dict__.get(name)
             if part is not None:
                 part.close()
-
-    @contextlib.contextmanager
-    def closing(self) -> Iterator[Application]:
-        """Use it, then close it."""
-        try:
-            yield self
-        finally:
-            self.close()
 
     def destination(self, target: str) -> Destination:
         """The system of that name. Raises ConfigurationFault when it is not set up."""

@@ -1,5 +1,6 @@
 """What all tests share: the stand-ins over real TLS, Azurite, and applications that work on them."""
 
+import contextlib
 import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -76,7 +77,7 @@ class World:
             server.faults.clear()
             server.standin.reset()
             server.journal.clear()
-        with Application(self.environ).closing() as cleaner:
+        with contextlib.closing(Application(self.environ)) as cleaner:
             cleaner.ledger.forget_system("dynamics365")
 
 

@@ -78,10 +78,6 @@ class Gate:
         if state.closed:
             self._write(replace(state, probe_at=self._now()))
 
-    def state(self, system: str) -> SystemState:
-        """The state of a system as the table has it now."""
-        return self._state(system, fresh=True)
-
     def is_closed(self, system: str) -> bool:
         """Whether this process knows the system to be closed: an attempt that goes on now is a probe."""
         return system in self._known and self._known[system][0].closed

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -67,7 +68,7 @@ def table_writes(world: World, *, handoffs: int) -> Iterator[Row]:
 def main(handoffs: int) -> None:
     """Perform that many handoffs on all threads at once, as the first thing that this process does."""
     start = threading.Barrier(THREADS)
-    with Application(os.environ).closing() as app, ThreadPoolExecutor(THREADS) as pool:
+    with contextlib.closing(Application(os.environ)) as app, ThreadPoolExecutor(THREADS) as pool:
 
         def one_thread(thread: int) -> None:
             start.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -33,7 +34,7 @@ def growth(world: World, *, early: int, late: int, goal: float) -> Iterator[Row]
 
 def main(early: int, late: int) -> None:
     """Perform the handoffs, and print the two sizes in bytes as JSON."""
-    with Application(os.environ).closing() as app, ThreadPoolExecutor(_THREADS) as pool:
+    with contextlib.closing(Application(os.environ)) as app, ThreadPoolExecutor(_THREADS) as pool:
 
         def run(first: int, last: int) -> int:
             for begin in range(first, last, _CHUNK):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -74,7 +75,7 @@ class World:
 
     def application(self) -> AbstractContextManager[Application]:
         """A service of its own, with cold caches, until the end of the block."""
-        return Application(self.settings).closing()
+        return contextlib.closing(Application(self.settings))
 
     @contextmanager
     def delayed(self, seconds: float) -> Iterator[None]:

@@ -115,6 +115,7 @@ def test_a_killed_host_gives_the_message_back(queue: QueueClient, start: Start) 
     host.stop(signal.SIGKILL)
     again = start(lease_seconds=2)
     again.wait_for_note("heard slow 4 2")
+    assert "done slow 4" not in host.notes  # the killed one did not get to the end
 
 
 def test_a_stop_waits_for_the_message_in_hand(queue: QueueClient, start: Start) -> None:
