@@ -11,6 +11,8 @@ The tree::
     ├── ConfigurationFault       503  an administrator must act; the whole system is paused, no attempt is used up
     ├── RefusedPart              502  an optional part was refused: leave it out and go on (never leaves the delivery)
     ├── PermanentFailure         502  the target refuses this handoff for good; replay after the fix
+    ├── ConversationEnded        502  the rep's side says that the conversation is over (never leaves the relay)
+    ├── Unauthorized             401  a signature or token is missing or wrong
     └── LedgerUnavailable        503  Table Storage cannot be reached
 
 Messages are read by callers, operators and logs: they never hold a secret, a token or a customer's text.
@@ -94,6 +96,8 @@ class TransientFailure(HandoffError):
         system: the system that failed, such as ``dynamics365``.
         kind: ``unreachable``, ``unavailable`` (it says so itself), ``throttled``, or ``server_error`` (which may be
             about this handoff alone).
+        is_unclear: the call may have been done all the same: no answer, a cut-off one, or a 5xx; never after a refused
+            connection, 401, 408, 409, 425 or 429.
         retry_after_seconds: how long the system asked to wait; a floor for the next try.
     """
 
@@ -108,10 +112,12 @@ class TransientFailure(HandoffError):
         system: str,
         kind: str = "server_error",
         retry_after_seconds: float | None = None,
+        is_unclear: bool = True,
     ) -> None:
         super().__init__(message, code=code)
         self.system = system
         self.kind = kind
+        self.is_unclear = is_unclear
         self.retry_after_seconds = retry_after_seconds
 
 
@@ -150,6 +156,18 @@ class PermanentFailure(HandoffError):
     """The target refuses the handoff, and nothing is left to leave out."""
 
     http_status = HTTPStatus.BAD_GATEWAY
+
+
+class ConversationEnded(HandoffError):
+    """The rep's side says that the conversation is over, or knows it no more."""
+
+    http_status = HTTPStatus.BAD_GATEWAY
+
+
+class Unauthorized(HandoffError):
+    """A signature or token is missing or wrong. What exactly is said to the log only."""
+
+    http_status = HTTPStatus.UNAUTHORIZED
 
 
 class LedgerUnavailable(HandoffError):

@@ -49,6 +49,17 @@ class Destination(Protocol):
         """
 
 
+class Opener(Protocol):
+    """Where a conversation is opened, so that its messages are carried both ways."""
+
+    def open(self, handoff: Handoff, outcome: Outcome, *, accepted_at: datetime) -> object:
+        """From now on messages are carried. Safe to repeat. Raises LedgerUnavailable."""
+
+
+CONVERSATION = "messaging_conversation"
+"""The kind of outcome whose messages are carried."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What became of a call: the record as it stands, and whether it had been completed before."""
@@ -70,7 +81,9 @@ class Attempt:
         route: Callable[[Handoff], str],
         clock: Clock,
         random: Callable[[], float],
+        opener: Callable[[], Opener] | None = None,
     ) -> None:
+        self._opener = opener
         self._ledger = ledger
         self._gate = gate
         self._destination = destination
@@ -145,7 +158,7 @@ class Attempt:
         while True:
             tries += 1
             try:
-                outcome = self._deliver(record, handoff, deadline)
+                outcome = self._deliver(record, handoff, deadline, opens=False)
             except HandoffError as failure:
                 if isinstance(failure, TransientFailure) and self._pause(tries, failure, deadline):
                     continue
@@ -162,13 +175,28 @@ class Attempt:
         self._clock.sleep(delay)
         return True
 
-    def _deliver(self, record: Record, handoff: Handoff, deadline: float) -> Outcome:
+    def _deliver(self, record: Record, handoff: Handoff, deadline: float, *, opens: bool = True) -> Outcome:
         whole, notices = hydrate(handoff, self._source, attempts=record.attempts, deadline=deadline)
         if whole.channel is None:
             message = "The channel is neither in the request nor known to OpenCX."
             raise PermanentFailure(message, code="channel_unknown")
         outcome = self._destination(self._route(whole)).deliver(whole, deadline=deadline)
-        return replace(outcome, warnings=_bounded(notices + outcome.warnings))
+        outcome = replace(outcome, warnings=_bounded(notices + outcome.warnings))
+        if outcome.kind == CONVERSATION and self._opener is not None:
+            if opens:
+                self._open(record, whole, outcome, self._opener())
+            else:
+                notice = Notice("replies_not_carried", "Table Storage is down: a rep's replies do not reach OpenCX.")
+                outcome = replace(outcome, warnings=(*outcome.warnings, notice))
+        return replace(outcome, relay={})
+
+    def _open(self, record: Record, handoff: Handoff, outcome: Outcome, opener: Opener) -> None:
+        """Have the conversation's messages carried: a handoff whose replies get lost has not landed."""
+        try:
+            opener.open(handoff, outcome, accepted_at=record.created_at)
+        except LedgerUnavailable as error:
+            message = f"The conversation stands, but is not known to the relay yet ({error.code})."
+            raise TransientFailure(message, code="relay_not_opened", system="ledger") from error
 
     def _complete(self, record: Record, outcome: Outcome) -> Answer:
         """Write down that it has landed. That is a fact, whoever holds the lease by now."""

@@ -89,7 +89,10 @@ class LinkedContact:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What stands at the target after a handoff. ``kind`` is the contract's word for the record."""
+    """What stands at the target after a handoff. ``kind`` is the contract's word for the record.
+
+    ``relay`` is what the relay needs to go on with a ``messaging_conversation``; it is not kept with the record.
+    """
 
     system: str
     kind: str
@@ -99,3 +102,4 @@ class Outcome:
     url: str | None = None
     contact: LinkedContact = field(default_factory=lambda: LinkedContact(None, linked=False, created=False))
     warnings: tuple[Notice, ...] = ()
+    relay: Mapping[str, str] = field(default_factory=dict)

@@ -1,13 +1,13 @@
 """The timer's work: go on with what is due, oldest first, bounded in time, parallelism and pace; purge what is old."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from shared import events
 from shared.config.clock import Clock
-from shared.errors import LedgerUnavailable
+from shared.errors import HandoffError, LedgerUnavailable
 from shared.handoff.desk import Answer, HandoffDesk
 from shared.handoff.gate import Gate
 from shared.handoff.record import COMPLETED, FAILED, Due, Ledger
@@ -27,6 +27,7 @@ class Report:
     Attributes:
         gone: due, but taken by another worker meanwhile.
         held_back: due, but their system is closed.
+        woken: lanes of the relay that had lost their wake-up.
         oldest_due_seconds: how long ago the handoff that has waited longest was due.
     """
 
@@ -38,6 +39,7 @@ class Report:
     held_back: int = 0
     oldest_due_seconds: float = 0.0
     purged: int = 0
+    woken: int = 0
     seconds: float = 0.0
 
 
@@ -48,6 +50,8 @@ class Reconciler:
         rate_per_second: handoffs begun a second at most; each costs Dataverse two requests, and its limit is 6,000
             in 5 minutes for a user and web server. The default leaves a third of that to new handoffs.
         retention: how long records of ended handoffs are kept.
+        watch: wakes the relay's lanes that have lost their wake-up; returns how many.
+        purges: further things to delete that are older than a time; each returns how many.
     """
 
     def __init__(
@@ -60,6 +64,8 @@ class Reconciler:
         rate_per_second: float,
         retention: timedelta,
         budget_seconds: float = BUDGET_SECONDS,
+        watch: Callable[[], int] = lambda: 0,
+        purges: Sequence[Callable[[datetime], int]] = (),
         executor: Callable[[], ThreadPoolExecutor] = lambda: ThreadPoolExecutor(WORKERS, "reconcile"),
     ) -> None:
         self._desk = desk
@@ -69,6 +75,8 @@ class Reconciler:
         self._interval_seconds = 1 / rate_per_second
         self._retention = retention
         self._budget_seconds = budget_seconds
+        self._watch = watch
+        self._purges = purges
         self._executor = executor
         self._next_start = 0.0
         self._purged_at: float | None = None
@@ -78,6 +86,10 @@ class Reconciler:
         started = self._clock.monotonic()
         report = Report()
         closed: set[str] = set()
+        try:
+            report.woken = self._watch()
+        except HandoffError as error:  # open conversations must not keep handoffs waiting
+            events.emit(events.WAKE_LOST, code=error.code)
         try:
             with self._executor() as pool:
                 while self._clock.monotonic() < started + self._budget_seconds:
@@ -155,5 +167,7 @@ class Reconciler:
         now = self._clock.monotonic()
         if self._purged_at is not None and now - self._purged_at < PURGE_EVERY.total_seconds():
             return
-        report.purged = self._ledger.purge(before=self._clock.now() - self._retention, limit=PURGE_MOST)
+        before = self._clock.now() - self._retention
+        report.purged = self._ledger.purge(before=before, limit=PURGE_MOST)
+        report.purged += sum(purge(before) for purge in self._purges)
         self._purged_at = now

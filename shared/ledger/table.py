@@ -1,7 +1,8 @@
 """The table itself: a client with time-outs that fit a function, and every failure as one of ours.
 
 Facts (measured with azure-data-tables 12.7): by default it retries for minutes; it repeats a POST after a 500 or 503,
-so a 409 or 412 may be the echo of one's own first try; in a transaction a missing row to delete is a 404.
+so a 409 or 412 may be the echo of one's own first try; in a transaction a missing row to delete is a 404; a missing
+table is named in the text of every call's error, but in the error code of some only.
 """
 
 import contextlib
@@ -122,6 +123,15 @@ class Table:
         except HttpResponseError:
             raise Conflict from None
 
+    def upsert(self, entity: Mapping[str, Any]) -> None:
+        """Write one entity by itself, whatever is there."""
+        self._run(lambda client: client.upsert_entity(entity))
+
+    def delete_range(self, partition: str, *, after: str, before: str) -> None:
+        """Delete the entities of a range of row keys (both ends excluded), a thousand at most."""
+        for entity in self.query(partition, after=after, before=before, most=1000):
+            self.delete(partition, str(entity["RowKey"]))
+
     def delete(self, partition: str, row: str) -> None:
         """Delete one entity, whatever its version; nothing happens when it is not there."""
         self._run(lambda client: client.delete_entity(partition, row))
@@ -149,7 +159,7 @@ class Table:
             try:
                 return operation(self._client)
             except HttpResponseError as error:
-                if _code(error) != "TableNotFound":
+                if error.status_code != 404 or "TableNotFound" not in str(error):
                     raise
                 with contextlib.suppress(ResourceExistsError):  # another thread or instance was quicker
                     self._client.create_table()
@@ -212,7 +222,3 @@ def unavailable(error: Exception) -> LedgerUnavailable:
         return LedgerUnavailable(message, code="ledger_forbidden")
     what = f"HTTP {status}" if status else type(error).__name__
     return LedgerUnavailable(f"Table Storage cannot be used ({what}).")
-
-
-def _code(error: Exception) -> str:
-    return str(getattr(error, "error_code", "") or "").rpartition(".")[2]

@@ -1,0 +1,1 @@
+"""Messages both ways while a conversation is open, whatever system the rep works in."""

@@ -1,0 +1,48 @@
+"""What was handled already: a cursor with an overlap, and the ids inside the overlap.
+
+A system may list an entry late, twice, or with the time of another; so the question is always asked from a while
+before the newest entry, and answered with the help of the ids (Salesforce: "sometimes returns duplicates").
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from shared.relay.model import digest
+
+OVERLAP = timedelta(seconds=60)
+
+type Seen = tuple[tuple[str, int], ...]
+
+
+def short(text: str) -> str:
+    """A digest of 60 bits: enough to tell the messages of one conversation apart."""
+    return digest(text)[:15]
+
+
+def is_seen(seen: Seen, message_id: str) -> bool:
+    """Whether it was handled."""
+    name = short(message_id)
+    return any(known == name for known, _ in seen)
+
+
+def since(cursor: datetime) -> datetime:
+    """From when to ask."""
+    return cursor - OVERLAP
+
+
+def passed(
+    cursor: datetime | None, seen: Seen, handled: Iterable[tuple[str, datetime]]
+) -> tuple[datetime | None, Seen]:
+    """The cursor and the ids after these were handled; ids from long before the overlap are forgotten."""
+    ids = dict(seen)
+    for message_id, at in handled:
+        ids[short(message_id)] = _milliseconds(at)
+        cursor = max(cursor or at, at)
+    if cursor is None:
+        return None, ()
+    oldest = _milliseconds(since(cursor) - OVERLAP)
+    return cursor, tuple((name, at) for name, at in ids.items() if at >= oldest)
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000)

@@ -1,0 +1,103 @@
+"""The relay as the doors and the handoff see it: a conversation opens, somebody writes, somebody closes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from shared import events
+from shared.config.clock import Clock
+from shared.errors import TransientFailure
+from shared.handoff.model import Handoff, Outcome
+from shared.relay import pace
+from shared.relay.carrier import CUSTOMER
+from shared.relay.lanes import Lanes
+from shared.relay.model import Conversation, RepEntry, lane_of
+from shared.relay.store import Conversations, Wake
+
+
+class Relay:
+    """Opens conversations, and wakes them when something has come for them."""
+
+    def __init__(self, *, conversations: Conversations, lanes: Lanes, wake: Wake, clock: Clock) -> None:
+        self._conversations = conversations
+        self._lanes = lanes
+        self._wake = wake
+        self._clock = clock
+
+    def open(self, handoff: Handoff, outcome: Outcome, *, accepted_at: datetime) -> Conversation:
+        """A handoff has become a conversation: from now on its messages are carried. Safe to repeat.
+
+        Args:
+            handoff: with the transcript that the rep was given.
+            outcome: where the conversation is.
+            accepted_at: when the handoff was asked for; a transcript without times ends then.
+
+        Raises:
+            LedgerUnavailable: it could not be stored.
+        """
+        now = self._clock.now()
+        times = [turn.at for turn in handoff.transcript or () if turn.at is not None]
+        details = dict(outcome.relay)
+        # What the customer wrote after the transcript is carried, also what came before this moment.
+        transcript_end = max(times, default=accepted_at) if handoff.transcript else None
+        if transcript_end:
+            details["transcript_end"] = transcript_end.isoformat()
+        conversation = self._conversations.open(
+            Conversation(
+                handoff_id=handoff.handoff_id,
+                session_id=handoff.session_id,
+                system=outcome.system,
+                conversation_id=outcome.record_id,
+                channel=outcome.channel,
+                opened_at=now,
+                details=details,
+                contact_cursor=transcript_end or now,
+                next_at=now,
+                contact_poll_at=now,
+            )
+        )
+        if not conversation.ending:
+            events.emit(events.RELAY_OPENED, system=conversation.system, conversation_id=conversation.conversation_id)
+            self._lanes.nudge(lane_of(handoff.session_id), by=now + pace.WAITING)
+        return conversation
+
+    def contact_wrote(self, session_id: str) -> int:
+        """The customer has written: look now. Returns how many conversations are open."""
+        now = self._clock.now()
+        return self._touch(session_id, lambda known: replace(known, contact_poll_at=now, next_at=now))
+
+    def closed(self, session_id: str) -> int:
+        """OpenCX's session was closed: carry what is left, and end the rep's conversation."""
+        now = self._clock.now()
+        return self._touch(
+            session_id,
+            lambda known: replace(known, ending=known.ending or CUSTOMER, contact_poll_at=now, next_at=now),
+        )
+
+    def pushed(self, conversation: Conversation, entries: Sequence[RepEntry]) -> None:
+        """The rep's system has pushed something: it is stored when this returns."""
+        self._conversations.push(conversation, entries)
+        self._awake(conversation.key)
+
+    def find(self, system: str, conversation_id: str) -> Conversation | None:
+        """The open conversation with that id of the system's."""
+        return self._conversations.find(system, conversation_id)
+
+    def of_handoff(self, session_id: str, handoff_id: str) -> Conversation | None:
+        """The conversation of a handoff, open or ended."""
+        return self._conversations.of_handoff(session_id, handoff_id)
+
+    def _touch(self, session_id: str, change: Callable[[Conversation], Conversation]) -> int:
+        found = self._conversations.of_session(session_id)
+        for conversation in found:
+            known: Conversation | None = conversation
+            while known is not None and self._conversations.change(change(known)) is None:
+                known = self._conversations.get(known.key)  # a step was quicker; None: it has ended
+            self._awake(conversation.key)
+        return len(found)
+
+    def _awake(self, key: str) -> None:
+        try:
+            self._wake.conversation(key)
+        except TransientFailure as failure:  # it is stored: the lane or the timer finds it
+            events.emit(events.WAKE_LOST, code=failure.code)

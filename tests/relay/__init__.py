@@ -1,0 +1,1 @@
+"""The relay on doubles of its three neighbours, with a fault at every call."""

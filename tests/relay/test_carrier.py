@@ -1,0 +1,246 @@
+"""One conversation's messages arrive in order, each once, whatever call fails and however."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from shared.errors import PermanentFailure
+from shared.relay.carrier import CUSTOMER, REP, Carrier, Options
+from shared.relay.model import JOINED, OVER, Conversation, RepEntry
+from tests.relay.doubles import Faults, Killed, World
+
+KINDS = ["before:refused", "before:lost", "after:lost", "before:killed", "after:killed"]
+
+
+def carrier(world: World, **options: object) -> Carrier:
+    """A worker."""
+    return Carrier(
+        conversations=world.memory,
+        sides=lambda _: world.rep,
+        customer=lambda: world.opencx,
+        options=Options(**options),  # type: ignore[arg-type]
+        clock=world.clock,
+    )
+
+
+def step(world: World, **options: object) -> Conversation | None:
+    """One look by a new worker; a killed one leaves what it has written."""
+    conversation = next(iter(world.memory.rows.values()), None)
+    if conversation is None:
+        return None
+    try:
+        return carrier(world, **options).step(conversation)
+    except (Killed, Exception) as error:
+        if type(error).__name__ not in ("Killed", "LedgerUnavailable"):
+            raise
+        return conversation
+
+
+def story(world: World) -> None:
+    """A rep and a customer write, equal texts among them; the rep ends it. Between, workers look."""
+    world.conversation()
+    world.rep.says("", kind=JOINED)
+    for round_ in range(3):
+        world.rep.says("ok")
+        world.rep.says("ok")
+        world.rep.says(f"answer {round_}")
+        world.opencx.writes("yes")
+        world.opencx.writes(f"question {round_}")
+        world.clock.sleep(1)
+        touch(world)
+        step(world)
+        world.clock.sleep(1)
+    settle(world)
+    world.rep.says("bye")
+    world.rep.says("", kind=OVER)
+    settle(world)
+
+
+def touch(world: World) -> None:
+    """A webhook says that the customer wrote."""
+    for key, row in world.memory.rows.items():
+        world.memory.rows[key] = replace(row, contact_poll_at=world.clock.now())
+
+
+def settle(world: World) -> None:
+    """Workers look until nothing is left to do."""
+    for _ in range(12):
+        world.clock.sleep(11)
+        touch(world)
+        step(world)
+
+
+def expect_all(world: World) -> None:
+    """Everything has arrived once, in order, and it is over."""
+    assert [entry.text for entry in world.opencx.heard] == [
+        entry.text for entry in world.rep.listed if entry.kind == "message"
+    ]
+    assert [message.id for message in world.rep.shown] == [message.id for message in world.opencx.written]
+    assert not world.memory.rows
+    (ended,) = world.memory.ended.values()
+    assert (ended.ending, ended.undelivered, ended.claim) == (REP, 0, None)
+    assert ended.to_customer == len(world.opencx.heard)
+    assert ended.to_rep == len(world.rep.shown)
+
+
+def calls_of_story() -> list[str]:
+    """The outside calls of a story without faults."""
+    world = World.make()
+    story(world)
+    expect_all(world)
+    return world.faults.calls
+
+
+CALLS = calls_of_story()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_fault_at_any_call(kind: str) -> None:
+    """A fault of any kind at any one call neither loses, doubles nor reorders a message."""
+    for at in range(len(CALLS)):
+        world = World.make(Faults(at, kind))
+        story(world)
+        expect_all(world)
+
+
+def test_a_blind_carrier_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control: without the look at OpenCX after an unclear send, the same faults double messages."""
+    monkeypatch.setattr("tests.relay.doubles.OpenCX.count_said", lambda *_args, **_options: 0)
+    doubled = 0
+    for at in range(len(CALLS)):
+        world = World.make(Faults(at, "after:lost"))
+        story(world)
+        heard = Counter(entry.id for entry in world.opencx.heard)
+        doubled += any(times > 1 for times in heard.values())
+    assert doubled >= CALLS.count("opencx.say")
+
+
+def test_two_workers_at_once() -> None:
+    """A worker whose claim is young is left alone; one whose write is overtaken sends nothing more."""
+    world = World.make()
+    conversation = world.conversation()
+    world.rep.says("one")
+    world.rep.says("two")
+    second = carrier(world)
+    say = world.opencx.say
+
+    def say_while_another_looks(held: Conversation, entry: RepEntry, *, deadline: float) -> None:
+        assert second.step(world.memory.rows[conversation.key]) is None
+        say(held, entry, deadline=deadline)
+
+    world.opencx.say = say_while_another_looks  # type: ignore[method-assign]
+    carrier(world).step(conversation)
+    assert second.step(conversation) is None  # it knows the conversation as it was
+    assert [entry.text for entry in world.opencx.heard] == ["one", "two"]
+
+
+def test_refused_message_does_not_block() -> None:
+    """A message that OpenCX refuses for good is counted; what comes after it arrives."""
+    world = World.make()
+    world.conversation()
+    world.rep.says("too long")
+    world.rep.says("fine")
+    say = world.opencx.say
+
+    def refuse(held: Conversation, entry: RepEntry, *, deadline: float) -> None:
+        if entry.text == "too long":
+            raise PermanentFailure("No.", code="opencx_refused")
+        say(held, entry, deadline=deadline)
+
+    world.opencx.say = refuse  # type: ignore[method-assign]
+    after = step(world)
+    assert after is not None
+    assert (after.undelivered, after.to_customer, after.error_code) == (1, 1, "opencx_refused")
+    assert [entry.text for entry in world.opencx.heard] == ["fine"]
+
+
+def test_customer_leaves() -> None:
+    """OpenCX's session is closed: what was written before reaches the rep, then the rep's conversation is ended."""
+    world = World.make()
+    conversation = world.conversation()
+    world.opencx.writes("last words")
+    world.memory.rows[conversation.key] = replace(conversation, ending=CUSTOMER)
+    step(world)
+    assert [message.text for message in world.rep.shown] == ["last words"]
+    assert world.rep.is_over
+    assert world.opencx.closed == 0
+    assert [ended.ending for ended in world.memory.ended.values()] == [CUSTOMER]
+
+
+@pytest.mark.parametrize(("closes", "times"), [(True, 1), (False, 0)])
+def test_rep_ends(closes: bool, times: int) -> None:
+    """The rep ends it: OpenCX's session is closed by setting, after the last message."""
+    world = World.make()
+    world.conversation()
+    world.rep.says("bye")
+    world.rep.says("", kind=OVER)
+    step(world, closes_session=closes)
+    assert [entry.text for entry in world.opencx.heard] == ["bye"]
+    assert world.opencx.closed == times
+    assert not world.memory.rows
+
+
+def test_transcript_is_not_repeated() -> None:
+    """What the customer wrote before the handoff's transcript ends is in it, and is not carried again."""
+    world = World.make()
+    world.opencx.writes("in the transcript")
+    conversation = world.conversation()
+    details = {"transcript_end": world.clock.now().isoformat()}
+    world.memory.rows[conversation.key] = replace(conversation, details=details)
+    world.clock.sleep(0.5)
+    world.opencx.writes("while it was handed over")
+    step(world)
+    assert [message.text for message in world.rep.shown] == ["while it was handed over"]
+
+
+def test_automated_messages_by_setting() -> None:
+    """What the rep's system writes by itself stays there, unless the setting says otherwise."""
+    for relays, heard in ((False, []), (True, ["An agent will be with you."])):
+        world = World.make()
+        world.conversation()
+        entry = world.rep.says("An agent will be with you.")
+        world.rep.listed[0] = replace(entry, is_automated=True)
+        step(world, relays_automated=relays)
+        assert [entry.text for entry in world.opencx.heard] == heard
+
+
+def test_pushed_messages_and_the_sweep() -> None:
+    """Pushed entries are carried and leave the inbox; the sweep brings only what no push has brought."""
+    world = World.make(polls=False)
+    conversation = world.conversation()
+    for text in ("ok", "ok"):
+        world.memory.push(conversation, [world.rep.says(text)])
+    world.clock.sleep(1)
+    step(world)
+    assert [entry.text for entry in world.opencx.heard] == ["ok", "ok"]
+    assert world.memory.inbox(conversation) == []
+    world.rep.listed = [replace(entry, id=f"listed-{entry.id}") for entry in world.rep.listed]
+    world.rep.says("lost by the push")
+    world.clock.sleep(timedelta(minutes=3).total_seconds())
+    step(world)
+    assert [entry.text for entry in world.opencx.heard] == ["ok", "ok", "lost by the push"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_fault_at_any_call_with_pushes(kind: str) -> None:
+    """The same for a system that pushes: no fault loses or doubles what lies in the inbox."""
+
+    def run(faults: Faults) -> World:
+        world = World.make(faults, polls=False)
+        conversation = world.conversation()
+        for text in ("one", "ok", "ok", "two"):
+            world.memory.push(conversation, [world.rep.says(text)])
+            step(world)
+            world.clock.sleep(1)
+        settle(world)
+        return world
+
+    calls = len(run(Faults()).faults.calls)
+    for at in range(calls):
+        world = run(Faults(at, kind))
+        assert [entry.text for entry in world.opencx.heard] == ["one", "ok", "ok", "two"], (at, kind)
+        assert not any(world.memory.pushed.values())
