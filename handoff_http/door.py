@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 import azure.functions as func
 
+from doors import body_of, guarded, json_answer
 from shared.app import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from shared.app import Application
     from shared.handoff.desk import Answer
 
@@ -39,21 +38,27 @@ def post(app: Application, req: func.HttpRequest) -> func.HttpResponse:
             body = json.dumps({**data, "session_id": handoff.session_id}, allow_nan=False).encode()
         return _handoff(app, req, app.desk.accept(handoff, body))
 
-    return _guarded(perform, lambda: handoff_id)
+    return guarded(perform, lambda: handoff_id)
 
 
 def show(app: Application, req: func.HttpRequest) -> func.HttpResponse:
     """``GET /api/handoff/{handoff_id}``."""
     from shared.handoff import answer  # noqa: PLC0415
+    from shared.relay.answer import conversation_body  # noqa: PLC0415
 
     handoff_id = req.route_params["handoff_id"]
-    return _guarded(lambda: _json(answer.record_body(app.desk.look(handoff_id))), lambda: handoff_id)
+
+    def perform() -> func.HttpResponse:
+        record = app.desk.look(handoff_id)
+        return json_answer(answer.record_body(record) | conversation_body(app.relay.of_handoff, record))
+
+    return guarded(perform, lambda: handoff_id)
 
 
 def replay(app: Application, req: func.HttpRequest) -> func.HttpResponse:
     """``POST /api/handoff/{handoff_id}/replay``."""
     handoff_id = req.route_params["handoff_id"]
-    return _guarded(lambda: _handoff(app, req, app.desk.replay(handoff_id)), lambda: handoff_id)
+    return guarded(lambda: _handoff(app, req, app.desk.replay(handoff_id)), lambda: handoff_id)
 
 
 def page(app: Application, req: func.HttpRequest) -> func.HttpResponse:
@@ -64,21 +69,21 @@ def page(app: Application, req: func.HttpRequest) -> func.HttpResponse:
     def perform() -> func.HttpResponse:
         asked = query(req.params, most=MOST_LISTED)
         found = app.desk.page(state=asked.state, limit=asked.limit, cursor=asked.cursor)
-        return _json({"items": [answer.record_body(record) for record in found.records], "next": found.cursor})
+        return json_answer({"items": [answer.record_body(record) for record in found.records], "next": found.cursor})
 
-    return _guarded(perform)
+    return guarded(perform)
 
 
 def connections(app: Application, req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 - one shape for all
     """``GET /api/connections``."""
     from shared.connections import connections as test_all  # noqa: PLC0415
 
-    return _guarded(lambda: _json(test_all(app)))
+    return guarded(lambda: json_answer(test_all(app)))
 
 
 def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001
     """``GET /api/health``."""
-    return _json({"status": "up", "version": VERSION})
+    return json_answer({"status": "up", "version": VERSION})
 
 
 def openapi(req: func.HttpRequest) -> func.HttpResponse:
@@ -86,19 +91,16 @@ def openapi(req: func.HttpRequest) -> func.HttpResponse:
     from handoff_http.openapi import document  # noqa: PLC0415
 
     parts = urlsplit(req.url)
-    return _json(document(f"{parts.scheme}://{parts.netloc}/api"))
+    return json_answer(document(f"{parts.scheme}://{parts.netloc}/api"))
 
 
 def _json_body(app: Application, req: func.HttpRequest) -> bytes:
-    from shared.errors import PayloadTooLarge, UnsupportedMediaType  # noqa: PLC0415
+    from shared.errors import UnsupportedMediaType  # noqa: PLC0415
 
     media_type = (req.headers.get("content-type") or "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise UnsupportedMediaType
-    body = req.get_body()
-    if len(body) > app.max_body_bytes:
-        raise PayloadTooLarge(limit_bytes=app.max_body_bytes)
-    return body
+    return body_of(app, req)
 
 
 def _handoff(app: Application, req: func.HttpRequest, given: Answer) -> func.HttpResponse:
@@ -107,7 +109,7 @@ def _handoff(app: Application, req: func.HttpRequest, given: Answer) -> func.Htt
 
     status = answer.status_of(given)
     if status == HTTPStatus.BAD_GATEWAY:
-        return _json(answer.failure_body(given.record), status)
+        return json_answer(answer.failure_body(given.record), status)
     headers = {}
     if status == HTTPStatus.ACCEPTED:
         parts = urlsplit(req.url)
@@ -117,31 +119,4 @@ def _handoff(app: Application, req: func.HttpRequest, given: Answer) -> func.Htt
             "Location": f"{parts.scheme}://{parts.netloc}/api/handoff/{record}",
             "Retry-After": str(max(1, round(wait))),
         }
-    return _json(answer.handoff_body(given), status, headers)
-
-
-def _guarded(
-    perform: Callable[[], func.HttpResponse], handoff_id: Callable[[], str | None] = lambda: None
-) -> func.HttpResponse:
-    """The answer, or the error in the contract's shape; a bug is a 500 that gives nothing away."""
-    from shared import events  # noqa: PLC0415
-    from shared.errors import HandoffError  # noqa: PLC0415
-    from shared.handoff import answer  # noqa: PLC0415
-
-    try:
-        return perform()
-    except HandoffError as error:
-        failure = error
-    except Exception as error:  # noqa: BLE001 - the platform would answer 500 with an empty body
-        events.emit(events.HANDOFF_CRASHED, exc_info=True, handoff_id=handoff_id(), error=type(error).__name__)
-        failure = HandoffError("The service itself failed; the log says where.", code="internal_error")
-    events.emit(events.REQUEST_REFUSED, code=failure.code, handoff_id=handoff_id())
-    headers = {"Retry-After": "5"} if failure.http_status == HTTPStatus.SERVICE_UNAVAILABLE else {}
-    return _json(answer.error_body(failure, handoff_id=handoff_id()), failure.http_status, headers)
-
-
-def _json(
-    body: dict[str, Any], status: HTTPStatus = HTTPStatus.OK, headers: dict[str, str] | None = None
-) -> func.HttpResponse:
-    text = json.dumps(body, ensure_ascii=False)
-    return func.HttpResponse(text, status_code=int(status), headers=headers, mimetype="application/json")
+    return json_answer(answer.handoff_body(given), status, headers)

@@ -118,6 +118,20 @@ _SCHEMAS = {
             "updated_at": _TEXT,
             "completed_at": _NULLABLE,
             "next_attempt_at": _NULLABLE,
+            "conversation": {
+                "type": ["object", "null"],
+                "description": "The messages that are carried both ways; null where none are.",
+                "properties": {
+                    "state": {"type": "string", "enum": ["open", "ended"]},
+                    "opened_at": _TEXT,
+                    "ended_at": _NULLABLE,
+                    "ended_by": _NULLABLE,
+                    "to_customer": {"type": "integer"},
+                    "to_rep": {"type": "integer"},
+                    "undelivered": {"type": "integer"},
+                    "last_error": _NULLABLE,
+                },
+            },
             "last_error": {
                 "type": ["object", "null"],
                 "properties": {"code": _TEXT, "message": _TEXT, "fix": _NULLABLE},

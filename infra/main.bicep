@@ -1,7 +1,7 @@
 // Everything that the service needs, in one resource group. docs/azure.md explains it; infra/README.md maps the files.
 targetScope = 'resourceGroup'
 
-metadata name = 'OpenCX handoff for Dynamics 365'
+metadata name = 'OpenCX handoff for Dynamics 365 and Salesforce'
 
 // --- where, and what it is called ---
 
@@ -34,6 +34,11 @@ param maximumInstanceCount int = 40
 @minValue(0)
 @maxValue(1000)
 param alwaysReadyInstances int = 0
+
+@description('Instances kept warm for the messages of open conversations, paid for all the time. 0: what is said after a pause waits for an instance to start, some seconds.')
+@minValue(0)
+@maxValue(1000)
+param relayReadyInstances int = 1
 
 @description('Handoffs that one instance performs at a time, and the threads of its worker.')
 @minValue(1)
@@ -111,9 +116,79 @@ param fallbackCustomer string = ''
 @description('HANDOFF_ROUTES: a JSON object as text, channel to target.')
 param handoffRoutes string = ''
 
-@description('LIVE_WORK_ITEM_PRESET: the table of chats. Single names of it go into extraSettings.')
-@allowed(['', 'opencx', 'msdyn'])
+@description('LIVE_WORK_ITEM_PRESET: what a chat becomes. Single names of a table go into extraSettings.')
+@allowed(['', 'opencx', 'msdyn', 'messaging'])
 param liveWorkItemPreset string = ''
+
+// --- conversations with reps in Dynamics 365 (docs/settings.md) ---
+
+@description('DYNAMICS_MESSAGING_URL: https://m-<organization>.<region>.omnichannelengagementhub.com')
+param dynamicsMessagingUrl string = ''
+
+@description('DYNAMICS_MESSAGING_CHANNEL_ID: a GUID, or a JSON object as text, channel to GUID.')
+param dynamicsMessagingChannelId string = ''
+
+@description('DYNAMICS_ORGANIZATION_ID: GUID of the Dataverse organization.')
+param dynamicsOrganizationId string = ''
+
+@description('DYNAMICS_MESSAGING_SCOPE: what tokens are for.')
+param dynamicsMessagingScope string = ''
+
+@description('DYNAMICS_AVAILABILITY: what becomes of a chat when no rep is there.')
+@allowed(['', 'off', 'say', 'incident'])
+param dynamicsAvailability string = ''
+
+@description('DYNAMICS_AUTOMATED_SENDERS: who writes by itself, with commas between them.')
+param dynamicsAutomatedSenders string = ''
+
+@description('DYNAMICS_WEBHOOK_AUTH: whether the webhook needs a token besides the lock.')
+@allowed(['', 'token', 'lock'])
+param dynamicsWebhookAuth string = ''
+
+@description('DYNAMICS_WEBHOOK_APP: the app that the webhook\'s token is made for.')
+param dynamicsWebhookApp string = ''
+
+@description('DYNAMICS_WEBHOOK_AUDIENCE: what the webhook\'s token may be for, with commas between them.')
+param dynamicsWebhookAudience string = ''
+
+@description('Unguessable part of the webhook\'s address, 16 characters at least; empty: put it into the vault yourself.')
+@secure()
+param dynamicsWebhookLock string = ''
+
+// --- Salesforce (docs/settings.md) ---
+
+@description('SALESFORCE_SCRT_URL: https://<company>.my.salesforce-scrt.com')
+param salesforceScrtUrl string = ''
+
+@description('SALESFORCE_ORG_ID')
+param salesforceOrgId string = ''
+
+@description('SALESFORCE_ES_DEVELOPER_NAME: API name of the Embedded Service Deployment.')
+param salesforceEsDeveloperName string = ''
+
+@description('SALESFORCE_JWT_ISSUER: issuer of the keyset; empty: customers are guests.')
+param salesforceJwtIssuer string = ''
+
+@description('SALESFORCE_AUTH_KEY_ID: id of the key in the keyset.')
+param salesforceAuthKeyId string = ''
+
+@description('Private key of the keyset, as PEM; empty: none, or put it into the vault yourself.')
+@secure()
+param salesforcePrivateKey string = ''
+
+@description('SALESFORCE_SUBJECT: who is one person there: each session, or a known customer.')
+@allowed(['', 'session', 'customer'])
+param salesforceSubject string = ''
+
+@description('SALESFORCE_LANGUAGE: such as en_US.')
+param salesforceLanguage string = ''
+
+@description('SALESFORCE_ROUTING_ATTRIBUTES: a JSON object as text.')
+param salesforceRoutingAttributes string = ''
+
+@description('SALESFORCE_REOPEN: true: a message after the end begins anew.')
+@allowed(['', 'true', 'false'])
+param salesforceReopen string = ''
 
 // --- OpenCX (docs/settings.md) ---
 
@@ -123,6 +198,37 @@ param opencxApiUrl string = ''
 @description('OpenCX API key; empty: none, or put it into the vault yourself.')
 @secure()
 param opencxApiKey string = ''
+
+@description('Signing secret of OpenCX\'s webhooks; empty: put it into the vault yourself.')
+@secure()
+param opencxWebhookSecret string = ''
+
+@description('OPENCX_AGENT_SENDER')
+param opencxAgentSender string = ''
+
+@description('OPENCX_WRITE_BACK: how the ids of what has landed get back.')
+@allowed(['', 'replies', 'message', 'silent', 'off'])
+param opencxWriteBack string = ''
+
+@description('OPENCX_POLL_SECONDS: how often a customer\'s messages are looked for without a webhook, 5 to 86400.')
+param opencxPollSeconds string = ''
+
+@description('ATTACHMENT_HOSTS: from where files are fetched, with commas between them.')
+param attachmentHosts string = ''
+
+// --- messages while a conversation is open (docs/settings.md) ---
+
+@description('RELAY_AUTOMATED_MESSAGES: true: the customer gets automated messages too.')
+@allowed(['', 'true', 'false'])
+param relayAutomatedMessages string = ''
+
+@description('RELAY_CLOSE_SESSION: false: OpenCX\'s session stays open when the rep has ended the conversation.')
+@allowed(['', 'true', 'false'])
+param relayCloseSession string = ''
+
+@description('RELAY_END_CONVERSATION: false: the rep\'s conversation stays open when OpenCX has closed the session.')
+@allowed(['', 'true', 'false'])
+param relayEndConversation string = ''
 
 // --- limits (docs/settings.md) ---
 
@@ -187,7 +293,8 @@ var queueNames = ['opencx-handoffs', 'opencx-relay']
 var allTags = union(tags, empty(environmentName) ? {} : { 'azd-env-name': environmentName })
 
 // Only what has a value becomes a setting: the service's own defaults stand for the rest.
-var chosenSettings = union(
+var chosenSettings = union(handoffSettings, messagingSettings, salesforceSettings, opencxSettings, relaySettings)
+var handoffSettings = union(
   empty(dynamicsTenantId) ? {} : { DYNAMICS_TENANT_ID: dynamicsTenantId },
   empty(dynamicsClientId) ? {} : { DYNAMICS_CLIENT_ID: dynamicsClientId },
   empty(defaultQueueId) ? {} : { DEFAULT_QUEUE_ID: defaultQueueId },
@@ -200,11 +307,44 @@ var chosenSettings = union(
   empty(fallbackCustomer) ? {} : { FALLBACK_CUSTOMER: fallbackCustomer },
   empty(handoffRoutes) ? {} : { HANDOFF_ROUTES: handoffRoutes },
   empty(liveWorkItemPreset) ? {} : { LIVE_WORK_ITEM_PRESET: liveWorkItemPreset },
-  empty(opencxApiUrl) ? {} : { OPENCX_API_URL: opencxApiUrl },
   empty(handoffBudgetSeconds) ? {} : { HANDOFF_BUDGET_SECONDS: handoffBudgetSeconds },
   empty(maxBodyBytes) ? {} : { MAX_BODY_BYTES: maxBodyBytes },
   empty(recordRetentionDays) ? {} : { RECORD_RETENTION_DAYS: recordRetentionDays },
   empty(reconcileHandoffsPerSecond) ? {} : { RECONCILE_HANDOFFS_PER_SECOND: reconcileHandoffsPerSecond }
+)
+var messagingSettings = union(
+  empty(dynamicsMessagingUrl) ? {} : { DYNAMICS_MESSAGING_URL: dynamicsMessagingUrl },
+  empty(dynamicsMessagingChannelId) ? {} : { DYNAMICS_MESSAGING_CHANNEL_ID: dynamicsMessagingChannelId },
+  empty(dynamicsOrganizationId) ? {} : { DYNAMICS_ORGANIZATION_ID: dynamicsOrganizationId },
+  empty(dynamicsMessagingScope) ? {} : { DYNAMICS_MESSAGING_SCOPE: dynamicsMessagingScope },
+  empty(dynamicsAvailability) ? {} : { DYNAMICS_AVAILABILITY: dynamicsAvailability },
+  empty(dynamicsAutomatedSenders) ? {} : { DYNAMICS_AUTOMATED_SENDERS: dynamicsAutomatedSenders },
+  empty(dynamicsWebhookAuth) ? {} : { DYNAMICS_WEBHOOK_AUTH: dynamicsWebhookAuth },
+  empty(dynamicsWebhookApp) ? {} : { DYNAMICS_WEBHOOK_APP: dynamicsWebhookApp },
+  empty(dynamicsWebhookAudience) ? {} : { DYNAMICS_WEBHOOK_AUDIENCE: dynamicsWebhookAudience }
+)
+var salesforceSettings = union(
+  empty(salesforceScrtUrl) ? {} : { SALESFORCE_SCRT_URL: salesforceScrtUrl },
+  empty(salesforceOrgId) ? {} : { SALESFORCE_ORG_ID: salesforceOrgId },
+  empty(salesforceEsDeveloperName) ? {} : { SALESFORCE_ES_DEVELOPER_NAME: salesforceEsDeveloperName },
+  empty(salesforceJwtIssuer) ? {} : { SALESFORCE_JWT_ISSUER: salesforceJwtIssuer },
+  empty(salesforceAuthKeyId) ? {} : { SALESFORCE_AUTH_KEY_ID: salesforceAuthKeyId },
+  empty(salesforceSubject) ? {} : { SALESFORCE_SUBJECT: salesforceSubject },
+  empty(salesforceLanguage) ? {} : { SALESFORCE_LANGUAGE: salesforceLanguage },
+  empty(salesforceRoutingAttributes) ? {} : { SALESFORCE_ROUTING_ATTRIBUTES: salesforceRoutingAttributes },
+  empty(salesforceReopen) ? {} : { SALESFORCE_REOPEN: salesforceReopen }
+)
+var opencxSettings = union(
+  empty(opencxApiUrl) ? {} : { OPENCX_API_URL: opencxApiUrl },
+  empty(opencxAgentSender) ? {} : { OPENCX_AGENT_SENDER: opencxAgentSender },
+  empty(opencxWriteBack) ? {} : { OPENCX_WRITE_BACK: opencxWriteBack },
+  empty(opencxPollSeconds) ? {} : { OPENCX_POLL_SECONDS: opencxPollSeconds },
+  empty(attachmentHosts) ? {} : { ATTACHMENT_HOSTS: attachmentHosts }
+)
+var relaySettings = union(
+  empty(relayAutomatedMessages) ? {} : { RELAY_AUTOMATED_MESSAGES: relayAutomatedMessages },
+  empty(relayCloseSession) ? {} : { RELAY_CLOSE_SESSION: relayCloseSession },
+  empty(relayEndConversation) ? {} : { RELAY_END_CONVERSATION: relayEndConversation }
 )
 
 // --- resources, by concern ---
@@ -266,7 +406,10 @@ module vault 'modules/vault.bicep' = {
     isPublic: !useVirtualNetwork
     workspaceId: logs.outputs.workspaceId
     dynamicsClientSecret: dynamicsClientSecret
+    dynamicsWebhookLock: dynamicsWebhookLock
     opencxApiKey: opencxApiKey
+    opencxWebhookSecret: opencxWebhookSecret
+    salesforcePrivateKey: salesforcePrivateKey
   }
 }
 
@@ -315,6 +458,7 @@ module app 'modules/app.bicep' = {
     instanceMemoryMB: instanceMemoryMB
     maximumInstanceCount: maximumInstanceCount
     alwaysReadyInstances: alwaysReadyInstances
+    relayReadyInstances: relayReadyInstances
     handoffsPerInstance: handoffsPerInstance
     dynamicsEnvironmentUrl: dynamicsEnvironmentUrl
     dynamicsAuth: dynamicsAuth
@@ -343,6 +487,12 @@ module monitoring 'monitoring/monitoring.bicep' = {
 
 @description('Where OpenCX sends handoffs. The key: az functionapp keys list -g <group> -n <functionAppName>')
 output functionUrl string = 'https://${app.outputs.hostName}/api/handoff'
+
+@description('Where OpenCX sends its webhooks.')
+output opencxWebhookUrl string = 'https://${app.outputs.hostName}/api/opencx/events'
+
+@description('Where Dynamics 365 sends what reps write, with the value of dynamics-webhook-lock at its end.')
+output dynamicsWebhookUrl string = 'https://${app.outputs.hostName}/api/dynamics/'
 
 output functionAppName string = app.outputs.name
 

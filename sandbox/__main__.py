@@ -20,9 +20,9 @@ def stand_ins(*, lifeline: bool) -> int:
         state = running.state()
         file.write(state)
         try:
-            for name in ("entra", "key_vault", "dataverse", "opencx"):
-                print(f"{name:<10} {state[name]['url']}")
-            print(f"{'tables':<10} {state['tables']['endpoint']}")
+            for name in ("entra", "key_vault", "dataverse", "dynamics_messaging", "salesforce", "opencx"):
+                print(f"{name:<18} {state[name]['url']}")
+            print(f"{'tables':<18} {state['tables']['endpoint']}")
             print(f"Where everything is: {folder() / 'state.json'}")
             print(f"A host on it: set -a; . {folder() / 'settings.env'}; set +a; python3 dev.py host")
             print("Ctrl-C stops it.", flush=True)

@@ -1,25 +1,30 @@
 """Stand-in for the OpenCX API: sessions, history, sending, closing (reference: docs.open.cx/api-reference).
 
 Where the documentation is silent the stricter reading is taken: unknown fields of a body are refused, history
-comes newest first, and its pages are small.
+comes newest first, its pages are small, and taking a session over from the AI is told as a handoff.
 """
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
 from sandbox.opencx_bodies import CHANNELS, MADE, BadBodyError, Json, check_patch, check_send, item_of, only, parse
+from sandbox.opencx_control import control
+from sandbox.opencx_webhooks import Webhooks
 from sandbox.server import Request, Response
 
-_CONTROL = "/_sandbox/"
+HANDED_OFF = "conversation.handoff_to_human"
+CONTACT_WROTE = "conversation.contact_response"
+CLOSED = "conversation.closed"
+TAKEN_OVER = "human_agent_decided_to_take_over"
+ORGANIZATION_ID = "0c3a0000-0000-4000-8000-000000000001"
 
 
 class OpenCX:
@@ -29,6 +34,8 @@ class OpenCX:
         page_size: history items a page.
         newest_first: the order of history; OpenCX does not say which it is.
         requests_per_minute: over it the answer is 429.
+        webhooks: what tells the service of handoffs, messages and closed sessions.
+        data_as_array: whether an event's `data` is an array; OpenCX's documentation shows both.
     """
 
     name = "opencx"
@@ -41,6 +48,9 @@ class OpenCX:
         newest_first: bool = True,
         requests_per_minute: int = 100,
         clock: Callable[[], float] = time.time,
+        webhook_url: str | None = None,
+        webhook_secret: str = "",
+        webhook_retry_seconds: Sequence[float] = (0.2, 1.0, 5.0, 15.0),
     ) -> None:
         self._api_key = api_key
         self.page_size = page_size
@@ -48,6 +58,14 @@ class OpenCX:
         self.requests_per_minute = requests_per_minute
         self._clock = clock
         self._lock = threading.RLock()
+        self.data_as_array = True
+        self.webhooks = Webhooks(
+            url=webhook_url,
+            secret=webhook_secret,
+            organization_id=ORGANIZATION_ID,
+            retry_seconds=webhook_retry_seconds,
+            clock=clock,
+        )
         self.reset()
 
     def reset(self) -> None:
@@ -57,6 +75,7 @@ class OpenCX:
             self._history: dict[str, list[Json]] = {}
             self._recent: deque[float] = deque()
             self._tickets = 1000
+        self.webhooks.reset()
 
     def add_session(self, given: Mapping[str, Any]) -> Json:
         """Make a session from `{id, channel, contact, language, handoff, history, …}`.
@@ -103,6 +122,63 @@ class OpenCX:
             self._sessions[session_id]["updated_at"] = item["created_at"]
         return item
 
+    def contact_says(
+        self, session_id: str, text: str, *, name: str = "", attachments: Sequence[Mapping[str, Any]] = ()
+    ) -> Json:
+        """The customer writes, and the service is told. Raises KeyError for an unknown session."""
+        with self._lock:
+            item = self.says(session_id, text, name=name)
+            if attachments:
+                item["event"]["attachments"] = [{"id": str(uuid.uuid4()), **one} for one in attachments]
+        self._tell(CONTACT_WROTE, session_id, {})
+        return item
+
+    def hand_off(self, session_id: str, **facts: Any) -> Json:
+        """The AI gives up, and the service is told; `facts` replace what the event says by itself; what it says.
+
+        Raises KeyError for an unknown session.
+        """
+        with self._lock:
+            session = self._sessions[session_id]
+            given = session.get("handoff") or {"summary": "The customer asks for a person.", "sentiment": "neutral"}
+            if facts.get("reason") != TAKEN_OVER:
+                session |= {"handoff": given, "ai_closure_type": "handed_off"}
+            known = {
+                "customer_id": (session.get("contact") or {}).get("id"),
+                "reason": "ai_decided_to_handoff_the_conversation",
+                "summary": given.get("summary"),
+                "user_sentiment": given.get("sentiment"),
+                "was_handedoff_to_third_party": False,
+                "third_party_name": None,
+                "language": session.get("language"),
+                "message_count": len(self._history[session_id]),
+            }
+        return self._tell(HANDED_OFF, session_id, {**known, **facts})
+
+    def close(self, session_id: str, *, status: str = "closed_resolved", closed_by: Json | None = None) -> None:
+        """The session is closed, and the service is told, if it was open. Raises KeyError for an unknown session."""
+        with self._lock:
+            session = self._sessions[session_id]
+            was_open = session["status"] == "open"
+            session["status"] = status
+            session["updated_at"] = self._now()
+            contact = session.get("contact")
+        if was_open and status != "open":
+            resolved = "resolved" if status == "closed_resolved" else "not_resolved"
+            data = {
+                "contact": contact,
+                "human_resolution_status": resolved,
+                "closed_by": closed_by or {"id": 7, "type": "human"},
+                "is_from_third_party": False,
+                "third_party_name": None,
+            }
+            self._tell(CLOSED, session_id, data)
+
+    def _tell(self, event: str, session_id: str, data: Json) -> Json:
+        told = {"conversation_id": session_id, "timestamp": self._now(), **data}
+        self.webhooks.send(event, session_id, [told] if self.data_as_array else told)
+        return told
+
     def history(self, session_id: str) -> list[Json]:
         """All history items of a session, oldest first. Raises KeyError for an unknown session."""
         with self._lock:
@@ -127,21 +203,13 @@ class OpenCX:
         return _error(404, "Not Found", f"Cannot {request.method} {request.path}")
 
     def control(self, request: Request) -> Response | None:
-        """`POST /_sandbox/sessions`; under it `POST {id}/contact-says` `{"text", "name"?}` and `GET {id}`."""
-        match request.method, request.path.removeprefix(_CONTROL).split("/"):
-            case "POST", ["sessions"]:
-                try:
-                    return Response.json(self.add_session(json.loads(request.body)), 201)
-                except ValueError as error:
-                    return Response.json({"error": str(error)}, 400)
-            case _, ["sessions", session_id, *_] if session_id not in self._sessions:
-                return Response.json({"error": f"no session {session_id}"}, 404)
-            case "POST", ["sessions", session_id, "contact-says"]:
-                given = json.loads(request.body)
-                return Response.json(self.says(session_id, str(given["text"]), name=str(given.get("name", ""))), 201)
-            case "GET", ["sessions", session_id]:
-                return Response.json({**self._sessions[session_id], "history": self.history(session_id)})
-        return None
+        """See `sandbox.opencx_control`."""
+        return control(self, request)
+
+    def session(self, session_id: str) -> Json:
+        """A session with its history, oldest first. Raises KeyError for an unknown session."""
+        with self._lock:
+            return {**self._sessions[session_id], "history": self.history(session_id)}
 
     def _within_limit(self) -> bool:
         now = self._clock()
@@ -200,16 +268,19 @@ class OpenCX:
             ]
             session = self._sessions[session_id]
             session["custom_data"].update(body.get("custom_data") or {})
-            if body.get("should_take_over_session_from_ai"):
+            takes_over = bool(body.get("should_take_over_session_from_ai")) and "assignee_id" not in session
+            if takes_over:
                 session["assignee_id"] = str((body.get("agent") or {}).get("id", "api"))
+        if takes_over:
+            self.hand_off(session_id, reason=TAKEN_OVER)
+        if body["sender"] == "contact":
+            self._tell(CONTACT_WROTE, session_id, {})
         return Response.json({"success": True, "data": {"message": {"id": item["id"]}}}, 201)
 
     def _patch(self, session_id: str, body: Json) -> Response:
         check_patch(body)
-        with self._lock:
-            session = self._sessions[session_id]
-            session["status"] = body.get("status", session["status"])
-            session["updated_at"] = self._now()
+        if "status" in body:
+            self.close(session_id, status=body["status"], closed_by={"type": "api"})
         return Response(200)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -29,23 +29,49 @@ class Tokens:
         self._kid = uuid.uuid4().hex
         self._verified: dict[str, dict[str, Any]] = {}
 
-    def issue(self, tenant: str, client_id: str, audience: str, lifetime_s: float = LIFETIME_SECONDS) -> str:
-        """A token of an app for a resource."""
-        now = int(self._clock())
-        claims = {
+    def issue(
+        self,
+        tenant: str,
+        client_id: str,
+        audience: str,
+        lifetime_s: float = LIFETIME_SECONDS,
+        *,
+        version: Literal["1.0", "2.0"] = "1.0",
+        authority: str = "https://login.microsoftonline.com",
+        issued_at: float | None = None,
+    ) -> str:
+        """A token of an app for a resource, app-only.
+
+        Args:
+            tenant: GUID of the tenant, for `tid` and `iss`.
+            client_id: the app; `appid` in a token of version 1.0, `azp` in one of version 2.0.
+            audience: `aud`: `api://{app}` or a URL in version 1.0, the app's client id in version 2.0.
+            lifetime_s: from `issued_at`, in seconds.
+            version: the shape (reference: "Access token claims reference").
+            authority: what comes before the tenant in the `iss` of version 2.0.
+            issued_at: seconds since the epoch; now when it is None.
+        """
+        now = int(self._clock() if issued_at is None else issued_at)
+        app = str(uuid.uuid5(uuid.UUID(int=0), client_id))
+        claims: dict[str, Any] = {
             "aud": audience,
             "iss": f"https://sts.windows.net/{tenant}/",
             "iat": now,
             "nbf": now,
             "exp": now + int(lifetime_s),
-            "appid": client_id,
-            "appidacr": "1",
-            "idp": f"https://sts.windows.net/{tenant}/",
-            "oid": str(uuid.uuid5(uuid.UUID(int=0), client_id)),
+            "oid": app,
             "tid": tenant,
             "uti": uuid.uuid4().hex,
-            "ver": "1.0",
+            "ver": version,
         }
+        if version == "2.0":
+            claims |= {"iss": f"{authority}/{tenant}/v2.0", "azp": client_id, "azpacr": "1", "sub": app}
+        else:
+            claims |= {"appid": client_id, "appidacr": "1", "idp": claims["iss"]}
+        return self.sign(claims)
+
+    def sign(self, claims: dict[str, Any]) -> str:
+        """A token that says exactly this."""
         return jwt.encode(claims, self._key, algorithm="RS256", headers={"kid": self._kid})
 
     def verify(self, token: str, audience: str) -> dict[str, Any]:

@@ -6,108 +6,39 @@ import functools
 import os
 import random
 import threading
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING
 
-from shared import events
+from shared.neighbours import Neighbours, Part
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from datetime import datetime
 
-    from shared.config.clock import Clock
-    from shared.config.secrets import Secrets
-    from shared.config.settings import Settings
-    from shared.dataverse.client import DataverseClient
     from shared.dataverse.destination import DynamicsDestination
-    from shared.handoff.desk import Destination, HandoffDesk
-    from shared.handoff.gate import Gate
+    from shared.dynamics_messaging.assembly import MessagingParts
+    from shared.dynamics_messaging.events import DynamicsEvents
+    from shared.handoff.attempt import Destination
+    from shared.handoff.desk import HandoffDesk
     from shared.handoff.reconciler import Reconciler
-    from shared.ledger.ledger import TableLedger
-    from shared.opencx.client import OpenCXClient
+    from shared.handoff.record import Record
+    from shared.opencx.events import OpenCXEvents
+    from shared.opencx.write_back import WriteBack
+    from shared.relay.lanes import Lanes
+    from shared.relay.model import CustomerSide, RepSide
+    from shared.relay.relay import Relay
+    from shared.salesforce.assembly import Salesforce
 
-VERSION = "0.1.0"
-
-
-class _Part[T](functools.cached_property[T]):
-    """A part that is made once, also when many threads ask at once: functools has no lock since Python 3.12."""
-
-    @overload
-    def __get__(self, instance: None, owner: type[Any] | None = None) -> Self: ...
-    @overload
-    def __get__(self, instance: object, owner: type[Any] | None = None) -> T: ...
-    def __get__(self, instance: Any, owner: type[Any] | None = None) -> Self | T:
-        if instance is None:
-            return self
-        with instance.making:
-            made: T = super().__get__(instance, owner)
-            return made
+VERSION = "0.2.0"
+MESSAGING_PRESET = "messaging"
+WRITE_BACK_SECONDS = 10.0
 
 
-class Application:
-    """The service: its settings, and its parts, each made when it is first needed.
+class Application(Neighbours):
+    """The service: its rules, put on top of its neighbours.
 
-    Args:
-        environ: the app settings.
-        clock: time; the machine's by default.
+    Args: as for `Neighbours`.
     """
 
-    def __init__(self, environ: Mapping[str, str], *, clock: Clock | None = None) -> None:
-        from shared.config.clock import SystemClock  # noqa: PLC0415 - see the module's docstring
-        from shared.config.settings import Settings  # noqa: PLC0415
-
-        events.quiet_libraries()
-        self.settings: Settings = Settings(environ)
-        self.clock: Clock = clock or SystemClock()
-        self.making = threading.RLock()
-
-    @_Part
-    def max_body_bytes(self) -> int:
-        """MAX_BODY_BYTES."""
-        return int(self.settings.number("MAX_BODY_BYTES", 4 * 1024 * 1024, least=1024, most=64 * 1024 * 1024))
-
-    @_Part
-    def retention_days(self) -> float:
-        """RECORD_RETENTION_DAYS."""
-        return self.settings.number("RECORD_RETENTION_DAYS", 90, least=1, most=3650)
-
-    @_Part
-    def secrets(self) -> Secrets:
-        """Secrets from Key Vault or the environment."""
-        from shared.config.secrets import Secrets  # noqa: PLC0415
-
-        return Secrets(self.settings, clock=self.clock)
-
-    @_Part
-    def ledger(self) -> TableLedger:
-        """The records."""
-        from shared.ledger.ledger import TableLedger  # noqa: PLC0415
-        from shared.ledger.table import Table, connect  # noqa: PLC0415
-
-        return TableLedger(Table(lambda: connect(self.settings), monotonic=self.clock.monotonic))
-
-    @_Part
-    def gate(self) -> Gate:
-        """The gate before each system."""
-        from shared.handoff.gate import Gate  # noqa: PLC0415
-
-        return Gate(self.ledger, now=self.clock.now, monotonic=self.clock.monotonic)
-
-    @_Part
-    def dataverse(self) -> DataverseClient:
-        """The Dataverse client. Raises ConfigurationFault while a setting is wrong."""
-        from shared.dataverse import settings  # noqa: PLC0415
-        from shared.dataverse.client import DataverseClient  # noqa: PLC0415
-        from shared.dataverse.token import TokenSource  # noqa: PLC0415
-
-        access = settings.access(self.settings)
-        tokens = TokenSource(
-            lambda: access,
-            secrets=self.secrets,
-            clock=self.clock,
-            wall_seconds=lambda: self.clock.now().timestamp(),
-        )
-        return DataverseClient(access.origin, tokens=tokens, monotonic=self.clock.monotonic, now=self.clock.now)
-
-    @_Part
+    @Part
     def dynamics(self) -> DynamicsDestination:
         """Dynamics 365. Raises ConfigurationFault while a setting is wrong."""
         from shared.dataverse import settings  # noqa: PLC0415
@@ -121,30 +52,7 @@ class Application:
             live_work_items=lambda: settings.live_work_items(self.settings),
         )
 
-    @_Part
-    def opencx(self) -> OpenCXClient | None:
-        """OpenCX's API; None when there can be no key: it is not set, and there is no vault."""
-        from shared.opencx.client import OpenCXClient  # noqa: PLC0415
-
-        if not self.secrets.is_set("OPENCX_API_KEY"):
-            return None
-        return OpenCXClient(
-            self.settings.origin("OPENCX_API_URL", system="opencx", default="https://api.open.cx"),
-            api_key=functools.partial(self.secrets.get, "OPENCX_API_KEY", system="opencx"),
-            monotonic=self.clock.monotonic,
-            now=self.clock.now,
-        )
-
-    @property
-    def reads_opencx(self) -> bool:
-        """Whether what a request leaves out may be read from OpenCX, as far as it is known without a call."""
-        return self.secrets.has("OPENCX_API_KEY") is not False
-
-    def may_read_opencx(self) -> bool:
-        """The same; the vault is asked when it is not known, for two seconds at most."""
-        return self.secrets.may_have("OPENCX_API_KEY", system="opencx")
-
-    @_Part
+    @Part
     def routes(self) -> dict[str, str]:
         """HANDOFF_ROUTES: channel to target. A malformed one counts as empty; ``/api/connections`` says so."""
         from shared.errors import ConfigurationFault  # noqa: PLC0415
@@ -156,7 +64,7 @@ class Application:
             return {}
         return {channel.normalise(str(name)): str(target) for name, target in routes.items()}
 
-    @_Part
+    @Part
     def desk(self) -> HandoffDesk:
         """The use case."""
         from shared.handoff.desk import HandoffDesk  # noqa: PLC0415
@@ -170,9 +78,37 @@ class Application:
             clock=self.clock,
             random=random.random,
             budget_seconds=self.settings.number("HANDOFF_BUDGET_SECONDS", 25, least=2, most=55),
+            opener=lambda: self.relay,
+            landed=self._write_back,
         )
 
-    @_Part
+    @Part
+    def lanes(self) -> Lanes:
+        """What keeps open conversations going."""
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
+        from shared.relay.carrier import Carrier  # noqa: PLC0415
+        from shared.relay.lanes import WORKERS, Lanes  # noqa: PLC0415
+        from shared.relay.settings import options  # noqa: PLC0415
+
+        carrier = Carrier(
+            conversations=self.conversations,
+            sides=self.side,
+            customer=lambda: self.customer_side,
+            options=options(self.settings),
+            clock=self.clock,
+        )
+        pool = functools.cache(lambda: ThreadPoolExecutor(WORKERS, "relay"))
+        return Lanes(conversations=self.conversations, carrier=carrier, wake=self.wake, clock=self.clock, executor=pool)
+
+    @Part
+    def relay(self) -> Relay:
+        """What opens and wakes conversations."""
+        from shared.relay.relay import Relay  # noqa: PLC0415
+
+        return Relay(conversations=self.conversations, lanes=self.lanes, wake=self.wake, clock=self.clock)
+
+    @Part
     def reconciler(self) -> Reconciler:
         """The timer's work."""
         from datetime import timedelta  # noqa: PLC0415
@@ -186,11 +122,95 @@ class Application:
             clock=self.clock,
             rate_per_second=self.settings.number("RECONCILE_HANDOFFS_PER_SECOND", 7, least=0.1, most=1000),
             retention=timedelta(days=self.retention_days),
+            watch=self.lanes.watch,
+            purges=[self._purge],
         )
+
+    @Part
+    def salesforce(self) -> Salesforce:
+        """Salesforce. Raises ConfigurationFault while a setting is wrong."""
+        from shared.ledger.guests import GuestTokens  # noqa: PLC0415
+        from shared.salesforce.assembly import assemble  # noqa: PLC0415
+
+        return assemble(
+            self.settings, self.secrets, guests=GuestTokens(self.table), fetch=self.attachments.fetch, clock=self.clock
+        )
+
+    @Part
+    def messaging(self) -> MessagingParts:
+        """Dynamics 365's Messaging APIs. Raises ConfigurationFault while a setting is wrong."""
+        from shared.dynamics_messaging.assembly import assemble  # noqa: PLC0415
+
+        return assemble(
+            self.settings, self.secrets, dataverse=self.dataverse, customer=self.customer_side, clock=self.clock
+        )
+
+    @Part
+    def customer_side(self) -> CustomerSide:
+        """OpenCX, as the relay sees it. Raises ConfigurationFault when there is no key."""
+        from shared.errors import ConfigurationFault  # noqa: PLC0415
+        from shared.opencx.side import side  # noqa: PLC0415
+
+        client = self.opencx
+        if client is None:
+            fix = "Make a key with scope chat-sessions:read and write, and put it into Key Vault as opencx-api-key."
+            message = "Messages cannot be carried without a key for OpenCX's API."
+            raise ConfigurationFault(message, code="setting_missing", system="opencx", fix=fix)
+        return side(self.settings, client)
+
+    def side(self, system: str) -> RepSide:
+        """The system in which a rep works, as the relay sees it. Raises ConfigurationFault while a setting is wrong."""
+        return self.salesforce.side if system == "salesforce" else self.messaging.side
+
+    @Part
+    def opencx_events(self) -> OpenCXEvents:
+        """What takes OpenCX's webhooks."""
+        from shared.ledger.replays import TableReplays  # noqa: PLC0415
+        from shared.opencx.events import OpenCXEvents  # noqa: PLC0415
+        from shared.opencx.webhook import webhook  # noqa: PLC0415
+
+        return OpenCXEvents(
+            webhook=webhook(self.settings, self.secrets, now=self.clock.now),
+            replays=TableReplays(self.table),
+            desk=self.desk,
+            wake=self.wake,
+            relay=lambda: self.relay,
+            clock=self.clock,
+        )
+
+    @Part
+    def dynamics_events(self) -> DynamicsEvents:
+        """What takes Dynamics' webhooks."""
+        from shared.dynamics_messaging.assembly import events  # noqa: PLC0415
+
+        return events(self.settings, self.secrets, relay=lambda: self.relay, clock=self.clock)
+
+    @Part
+    def write_back(self) -> WriteBack:
+        """What tells OpenCX of a handoff that landed when nobody waited for it."""
+        from shared.opencx.write_back import WriteBack  # noqa: PLC0415
+
+        return WriteBack(lambda: self.opencx, self.settings)
+
+    def _write_back(self, record: Record) -> None:
+        from shared.handoff.answer import sentence  # noqa: PLC0415
+
+        deadline = self.clock.monotonic() + WRITE_BACK_SECONDS
+        self.write_back.write_back(record, sentence(record), deadline=deadline)
+
+    def _purge(self, before: datetime) -> int:
+        """What is older than the retention, and what had to be remembered until now only."""
+        from shared.ledger.guests import GuestTokens  # noqa: PLC0415
+        from shared.ledger.replays import TableReplays  # noqa: PLC0415
+
+        now = self.clock.now()
+        ended = self.conversations.purge(before=before, limit=1000)
+        return ended + TableReplays(self.table).purge(now) + GuestTokens(self.table).purge(now)
 
     def close(self) -> None:
         """Close every connection; for processes that make more than one application."""
-        for name in ("ledger", "dataverse", "opencx", "secrets"):
+        super().close()
+        for name in ("salesforce", "messaging"):
             part = self.__dict__.get(name)
             if part is not None:
                 part.close()
@@ -200,13 +220,25 @@ class Application:
         from shared.errors import ConfigurationFault  # noqa: PLC0415
 
         if target == "dynamics365":
-            return self.dynamics
+            return self.dynamics_or_messaging
+        if target == "salesforce":
+            return self.salesforce.destination
         raise ConfigurationFault(
-            f"Target {target} is not available in this version.",
-            code="target_not_available",
+            f"There is no target {target}.",
+            code="target_unknown",
             system=target,
-            fix="Use target dynamics365, in HANDOFF_ROUTES and in the request.",
+            fix="Use dynamics365 or salesforce in HANDOFF_ROUTES.",
         )
+
+    @property
+    def dynamics_or_messaging(self) -> Destination:
+        """Dynamics 365: records alone, or records and conversations, as LIVE_WORK_ITEM_PRESET says."""
+        preset = (self.settings.text("LIVE_WORK_ITEM_PRESET") or "").lower()
+        if preset != MESSAGING_PRESET:
+            return self.dynamics
+        from shared.dynamics_messaging.either import Either  # noqa: PLC0415
+
+        return Either(records=self.dynamics, conversations=lambda: self.messaging.destination)
 
 
 class _Once:

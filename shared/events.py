@@ -13,6 +13,13 @@ from types import MappingProxyType
 type Dimension = str | float | bool | None
 
 DATAVERSE_CALL = "dataverse.call"
+SALESFORCE_CALL = "salesforce.call"
+DYNAMICS_MESSAGING_CALL = "dynamics_messaging.call"
+DYNAMICS_MESSAGING_COMPLETED = "dynamics_messaging.completed"
+DYNAMICS_MESSAGING_IGNORED = "dynamics_messaging.ignored"
+DYNAMICS_MESSAGING_DUPLICATE = "dynamics_messaging.duplicate"
+DYNAMICS_MESSAGING_UNCLEAR = "dynamics_messaging.unclear"
+DYNAMICS_WEBHOOK_REFUSED = "dynamics_webhook.refused"
 HANDOFF_STORED = "handoff.stored"
 HANDOFF_COMPLETED = "handoff.completed"
 HANDOFF_REPLAYED = "handoff.replayed"
@@ -28,6 +35,21 @@ RECONCILE_DONE = "reconcile.done"
 PART_LEFT_OUT = "part.left_out"
 SECRET_STALE = "secret.stale"  # noqa: S105 - the name of an event
 REQUEST_REFUSED = "request.refused"
+RELAY_OPENED = "relay.opened"
+RELAY_SAID = "relay.said"
+RELAY_SENT = "relay.sent"
+RELAY_WAITING = "relay.waiting"
+RELAY_UNANSWERED = "relay.unanswered"
+RELAY_REFUSED = "relay.refused"
+RELAY_CRASHED = "relay.crashed"
+RELAY_ENDED = "relay.ended"
+RELAY_LANE = "relay.lane"
+WAKE_LOST = "wake.lost"
+WEBHOOK_HANDLED = "webhook.handled"
+WEBHOOK_REPEATED = "webhook.repeated"
+WEBHOOK_IGNORED = "webhook.ignored"
+WRITE_BACK_FAILED = "write_back.failed"
+ATTACHMENT_REFUSED = "attachment.refused"
 
 _LEVELS = {
     HANDOFF_RETRYING: logging.WARNING,
@@ -36,6 +58,16 @@ _LEVELS = {
     LEDGER_UNAVAILABLE: logging.WARNING,
     PART_LEFT_OUT: logging.WARNING,
     SECRET_STALE: logging.WARNING,
+    RELAY_WAITING: logging.WARNING,
+    DYNAMICS_MESSAGING_UNCLEAR: logging.WARNING,
+    DYNAMICS_WEBHOOK_REFUSED: logging.WARNING,
+    RELAY_UNANSWERED: logging.WARNING,
+    WAKE_LOST: logging.WARNING,
+    WEBHOOK_IGNORED: logging.WARNING,
+    WRITE_BACK_FAILED: logging.WARNING,
+    ATTACHMENT_REFUSED: logging.WARNING,
+    RELAY_REFUSED: logging.ERROR,
+    RELAY_CRASHED: logging.ERROR,
     SYSTEM_CLOSED: logging.ERROR,
     HANDOFF_FAILED: logging.ERROR,
     HANDOFF_CRASHED: logging.ERROR,

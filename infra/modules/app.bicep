@@ -20,6 +20,7 @@ param subnetId string
 param instanceMemoryMB int
 param maximumInstanceCount int
 param alwaysReadyInstances int
+param relayReadyInstances int
 param handoffsPerInstance int
 param dynamicsEnvironmentUrl string
 param dynamicsAuth string
@@ -91,7 +92,11 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
       scaleAndConcurrency: {
         instanceMemoryMB: instanceMemoryMB
         maximumInstanceCount: maximumInstanceCount
-        alwaysReady: alwaysReadyInstances == 0 ? [] : [{ name: 'http', instanceCount: alwaysReadyInstances }]
+        // The HTTP functions share their instances; every other function has instances of its own, and a name of its own.
+        alwaysReady: concat(
+          alwaysReadyInstances == 0 ? [] : [{ name: 'http', instanceCount: alwaysReadyInstances }],
+          relayReadyInstances == 0 ? [] : [{ name: 'function:relay_messages', instanceCount: relayReadyInstances }]
+        )
         // The platform's own default for Python is 1: every further call would wait for an instance of its own.
         triggers: { http: { perInstanceConcurrency: handoffsPerInstance } }
       }

@@ -40,7 +40,8 @@ resource blobOwner 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
-// The queues that wake: put in, take out, and make the poison queue that the host moves bad messages to.
+// The queues that wake: put in, take out, and make the poison queues that the host moves bad messages to. Narrower roles
+// (message sender, message processor) cannot make a queue.
 resource queueContributor 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: storage
   name: guid(storage.id, principalId, roleIds.storageQueueDataContributor)
@@ -72,7 +73,7 @@ resource secretsUser 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
     principalId: principalId
     principalType: 'ServicePrincipal'
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roleIds.keyVaultSecretsUser)
-    description: 'Reads dynamics-client-secret and opencx-api-key'
+    description: 'Reads the secrets of the service'
   }
 }
 

@@ -14,7 +14,16 @@ param isPublic bool
 param dynamicsClientSecret string
 
 @secure()
+param dynamicsWebhookLock string
+
+@secure()
 param opencxApiKey string
+
+@secure()
+param opencxWebhookSecret string
+
+@secure()
+param salesforcePrivateKey string
 
 resource vault 'Microsoft.KeyVault/vaults@2024-11-01' = {
   name: name
@@ -43,10 +52,28 @@ resource dynamicsEntry 'Microsoft.KeyVault/vaults/secrets@2024-11-01' = if (!emp
   properties: { value: dynamicsClientSecret }
 }
 
+resource dynamicsLockEntry 'Microsoft.KeyVault/vaults/secrets@2024-11-01' = if (!empty(dynamicsWebhookLock)) {
+  parent: vault
+  name: 'dynamics-webhook-lock'
+  properties: { value: dynamicsWebhookLock }
+}
+
 resource opencxEntry 'Microsoft.KeyVault/vaults/secrets@2024-11-01' = if (!empty(opencxApiKey)) {
   parent: vault
   name: 'opencx-api-key'
   properties: { value: opencxApiKey }
+}
+
+resource opencxWebhookEntry 'Microsoft.KeyVault/vaults/secrets@2024-11-01' = if (!empty(opencxWebhookSecret)) {
+  parent: vault
+  name: 'opencx-webhook-secret'
+  properties: { value: opencxWebhookSecret }
+}
+
+resource salesforceEntry 'Microsoft.KeyVault/vaults/secrets@2024-11-01' = if (!empty(salesforcePrivateKey)) {
+  parent: vault
+  name: 'salesforce-private-key'
+  properties: { value: salesforcePrivateKey }
 }
 
 // Who read, wrote or deleted a secret.
@@ -63,4 +90,10 @@ resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' 
 output id string = vault.id
 output name string = vault.name
 output uri string = vault.properties.vaultUri
-output entries array = ['dynamics-client-secret', 'opencx-api-key']
+output entries array = [
+  'dynamics-client-secret'
+  'dynamics-webhook-lock'
+  'opencx-api-key'
+  'opencx-webhook-secret'
+  'salesforce-private-key'
+]

@@ -1,4 +1,4 @@
-"""Actions and functions: WhoAmI, AddToQueue, ApplyRoutingRule, RetrieveUserPrivileges."""
+"""Actions and functions: WhoAmI, AddToQueue, ApplyRoutingRule, RetrieveUserPrivileges, availability."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from sandbox.dataverse import errors, payload
 from sandbox.dataverse.address import GUID, Segment
+from sandbox.dataverse.availability import ACTION, Availability
 from sandbox.dataverse.call import Call, answer
 from sandbox.dataverse.operations import Operations
 from sandbox.dataverse.privileges import Access
@@ -23,7 +24,11 @@ _DOP_HINT = "4"
 
 
 class Actions:
-    """The operations that are no plain create, read, update or delete."""
+    """The operations that are no plain create, read, update or delete.
+
+    Attributes:
+        availability: what the availability action answers, open to change.
+    """
 
     def __init__(self, schema: Schema, store: Store, access: Access, rules: Rules, operations: Operations) -> None:
         self._schema = schema
@@ -31,6 +36,7 @@ class Actions:
         self._access = access
         self._rules = rules
         self._operations = operations
+        self.availability = Availability()
 
     def unbound(self, segment: Segment, call: Call) -> Response | None:
         """Runs an unbound operation; None when there is none of this name."""
@@ -43,6 +49,10 @@ class Actions:
                 arguments = payload.decode(call.body, call.headers.get("content-type", ""), segment.name)
                 self._target(arguments.get("Target"), _QUEUED)
                 return Response(204)
+            case name if name == ACTION:
+                self._method(call, "POST")
+                arguments = payload.decode(call.body, call.headers.get("content-type", ""), name)
+                return self.availability.answer(arguments, call, self._schema, self._store)
             case "AddToQueue":
                 raise errors.segment_not_found(segment.name)
         return None

@@ -1,4 +1,4 @@
-"""The control door: rows, role, limits and schema of a running stand-in."""
+"""The control door: rows, role, limits, schema and availability of a running stand-in."""
 
 from __future__ import annotations
 
@@ -43,6 +43,10 @@ def control(standin: DataverseStandIn, request: Request) -> Response | None:
             case "POST", ["schema"]:
                 _schema(standin, _object(request.body))
                 return Response(204)
+            case "GET", ["availability"]:
+                return Response.json(asdict(standin.availability.now))
+            case "POST", ["availability"]:
+                return _availability(standin, _object(request.body))
     except ControlError as error:
         return Response.json({"error": str(error)}, 400)
     return None
@@ -100,6 +104,14 @@ def _limits(standin: DataverseStandIn, wanted: dict[str, Any]) -> Response:
         raise ControlError(f"unknown field {min(unknown)!r}; known: {', '.join(sorted(known))}")
     standin.limits.set(replace(standin.limits.allowance, **wanted))
     return Response.json(asdict(standin.limits.allowance))
+
+
+def _availability(standin: DataverseStandIn, wanted: dict[str, Any]) -> Response:
+    try:
+        standin.availability.change(wanted)
+    except ValueError as error:
+        raise ControlError(str(error)) from error
+    return Response.json(asdict(standin.availability.now))
 
 
 def _schema(standin: DataverseStandIn, wanted: dict[str, Any]) -> None:

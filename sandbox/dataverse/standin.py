@@ -47,6 +47,9 @@ class DataverseStandIn:
         access: the role of the application user.
         limits: the service protection limits.
         batch: how batches run.
+        availability: what the availability action answers.
+        before: called before each request and before `rows`; another stand-in brings its rows up to date there.
+        planters: called after each reset; another stand-in plants its own seed there.
     """
 
     name = "dataverse"
@@ -75,7 +78,10 @@ class DataverseStandIn:
         self.limits = Limits(clock, self._allowance)
         self._rules = Rules(self.store)
         self._operations = Operations(self.schema, self.store, self.access, self._rules, clock)
+        self.before: list[Callable[[], None]] = []
+        self.planters: list[Callable[[], None]] = []
         actions = Actions(self.schema, self.store, self.access, self._rules, self._operations)
+        self.availability = actions.availability
         self._resources = Resources(self.schema, self.store, self.access, self._operations, actions)
         self.batch = Batch(self.store, self._resources.dispatch, _part_headers)
         self._representation = Representation(self.schema, self.store)
@@ -94,18 +100,22 @@ class DataverseStandIn:
             self.schema.replace(stock_tables())
             self.store.clear()
             self._rules.reset()
+            self.availability.reset()
             self._plant()
+            for plant in self.planters:
+                plant()
         self.access.missing = frozenset()
         self.access.application_user = self.access.roles = True
         self.limits.set(self._allowance)
 
     def control(self, request: Request) -> Response | None:
-        """Routes under `/_sandbox/`: rows, role, limits, schema."""
+        """Routes under `/_sandbox/`: rows, role, limits, schema, availability."""
         return door.control(self, request)
 
     def handle(self, request: Request) -> Response:
         """Answers one request of the Web API."""
         started = time.perf_counter()
+        self._catch_up()
         try:
             self._admit(request)
             self.limits.enter()
@@ -126,6 +136,7 @@ class DataverseStandIn:
 
     def rows(self, set_name: str) -> list[dict[str, Any]]:
         """All rows of a set, in the order of creation. Raises ControlError."""
+        self._catch_up()
         table = self._table(set_name)
         return [self._representation.raw(table, row) for _, row in self.store.all(table.logical)]
 
@@ -142,6 +153,10 @@ class DataverseStandIn:
         if self.store.get(table.logical, row_id) is None:
             raise door.ControlError(f"{set_name} has no row {row_id}")
         self.store.remove(table.logical, row_id)
+
+    def _catch_up(self) -> None:
+        for step in self.before:
+            step()
 
     def _answer(self, request: Request) -> Response:
         if not request.path.startswith(ROOT):

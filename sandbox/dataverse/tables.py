@@ -6,6 +6,7 @@ its columns beyond the key are a guess.
 
 from __future__ import annotations
 
+from sandbox.dataverse.channels import channel_tables
 from sandbox.dataverse.columns import choice, define, flag, memo, status, text, to
 from sandbox.dataverse.schema import Column, Lookup, Table
 
@@ -286,4 +287,4 @@ def _omnichannel() -> list[Table]:
 
 def stock_tables() -> list[Table]:
     """Fresh copies of every stock table."""
-    return [*_people(), *_service(), *_omnichannel()]
+    return [*_people(), *_service(), *_omnichannel(), *channel_tables()]

@@ -69,6 +69,14 @@ class Settings:
         self._tolerate(name, f"must be a number from {least:g} to {most:g}; {default:g} is used")
         return default
 
+    def flag(self, name: str, *, default: bool) -> bool:
+        """True or false; malformed, the default stands and a notice says so."""
+        value = (self.text(name) or str(default)).lower()
+        if value in ("true", "false"):
+            return value == "true"
+        self._tolerate(name, f"must be true or false; {str(default).lower()} is used")
+        return default
+
     def choice(self, name: str, default: str, choices: tuple[str, ...], *, system: str) -> str:
         """One of a few words."""
         value = (self.text(name) or default).lower()

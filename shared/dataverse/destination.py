@@ -60,10 +60,10 @@ class DynamicsDestination:
         self._live_work_items = live_work_items
         self._unlinked = defaults.unlinked
 
-    def deliver(self, handoff: Handoff, *, deadline: float) -> Outcome:
-        """Write the handoff, or find that it stands already."""
+    def deliver(self, handoff: Handoff, *, deadline: float, as_incident: bool = False) -> Outcome:
+        """Write the handoff, or find that it stands already; with ``as_incident`` a chat becomes an incident too."""
         text = document.document(handoff, channel=handoff.channel or "")
-        if channels.is_chat(handoff.channel or ""):
+        if channels.is_chat(handoff.channel or "") and not as_incident:
             return self._deliver_chat(handoff, text, deadline)
         return self._deliver_incident(handoff, text, deadline)
 

@@ -160,7 +160,9 @@ def defaults(settings: Settings) -> Defaults:
 
 def live_work_items(settings: Settings) -> LiveWorkItemTable:
     """The live work item's table: a preset, with single names set by ``LIVE_WORK_ITEM_<NAME>``."""
-    preset = settings.choice("LIVE_WORK_ITEM_PRESET", "opencx", tuple(PRESETS), system=CHATS)
+    preset = settings.choice("LIVE_WORK_ITEM_PRESET", "opencx", (*PRESETS, "messaging"), system=CHATS)
+    if preset == "messaging":  # conversations; the row that a rep works on is Microsoft's
+        preset = "msdyn"
     changes: dict[str, Any] = {}
     for each in fields(LiveWorkItemTable):
         name = f"LIVE_WORK_ITEM_{each.name.upper()}"

@@ -35,7 +35,7 @@ def handoff_body(answer: Answer) -> dict[str, Any]:
         "url": outcome.url if outcome else None,
         "contact": None,
         "warnings": [],
-        "message": _sentence(record),
+        "message": sentence(record),
     }
     if outcome:
         contact = outcome.contact
@@ -126,10 +126,12 @@ def _ids(record: Record) -> dict[str, str | None]:
             ids["dynamics365_ticket_number"] = outcome.ticket_number
         else:
             ids["dynamics365_chat_id"] = outcome.record_id
+    elif outcome and outcome.system == "salesforce":
+        ids["salesforce_conversation_id"] = outcome.record_id
     return ids
 
 
-def _sentence(record: Record) -> str:
+def sentence(record: Record) -> str:
     """One sentence that the AI may say to the customer; true in every state."""
     if record.state == COMPLETED and record.outcome:
         if channels.is_chat(record.outcome.channel):

@@ -114,18 +114,38 @@ class Attempt:
     def hold(self, record: Record, admission: Admission, *, attempts: int) -> Answer:
         """Let it wait for a closed gate; nothing was tried, so ``attempts`` is what it was before."""
         with _scope(record):
-            now = self._clock.now()
-            due_at = max(admission.until or now, now)
-            waiting = replace(record, attempts=attempts, due_at=due_at, last_error=admission.error)
-            return self._postpone(waiting, events.HANDOFF_WAITING)
+            return self._postponed(record, admission, attempts=attempts)
+
+    def _postponed(self, record: Record, admission: Admission, *, attempts: int) -> Answer:
+        now = self._clock.now()
+        due_at = max(admission.until or now, now)
+        waiting = replace(record, attempts=attempts, due_at=due_at, last_error=admission.error)
+        return self._postpone(waiting, events.HANDOFF_WAITING)
 
     def _make(self, record: Record, handoff: Handoff, deadline: float) -> Answer:
-        """One attempt: a few quick tries as long as the budget lasts, then a transition of the record."""
+        """One attempt, and the probe given back if it was one of a system that showed only on the way."""
+        rerouted: set[str] = set()
+        try:
+            return self._tries(record, handoff, deadline, rerouted)
+        finally:
+            for target in rerouted:
+                self._gate.release(target)
+
+    def _tries(self, record: Record, handoff: Handoff, deadline: float, rerouted: set[str]) -> Answer:
+        """A few quick tries as long as the budget lasts, then a transition of the record."""
         tries = 0
         while True:
             tries += 1
             try:
-                outcome = self._deliver(record, handoff, deadline)
+                whole, notices = self._whole(record, handoff, deadline)
+                target = self._route(whole)
+                if target != record.target:  # the channel was read from OpenCX only now
+                    record = replace(record, target=target)
+                    rerouted.add(target)
+                    admission = self._gate.admit(target)
+                    if not admission.is_open:
+                        return self._postponed(record, admission, attempts=record.attempts - 1)
+                outcome = self._deliver(record, whole, notices, deadline)
             except TransientFailure as failure:
                 if failure.kind == THROTTLED and failure.system == record.target:
                     self._gate.failed(record.target, failure)  # at once, so that others hold back too
@@ -158,7 +178,8 @@ class Attempt:
         while True:
             tries += 1
             try:
-                outcome = self._deliver(record, handoff, deadline, opens=False)
+                whole, notices = self._whole(record, handoff, deadline)
+                outcome = self._deliver(record, whole, notices, deadline, opens=False)
             except HandoffError as failure:
                 if isinstance(failure, TransientFailure) and self._pause(tries, failure, deadline):
                     continue
@@ -175,16 +196,22 @@ class Attempt:
         self._clock.sleep(delay)
         return True
 
-    def _deliver(self, record: Record, handoff: Handoff, deadline: float, *, opens: bool = True) -> Outcome:
+    def _whole(self, record: Record, handoff: Handoff, deadline: float) -> tuple[Handoff, tuple[Notice, ...]]:
+        """The handoff with what it leaves out read from OpenCX."""
         whole, notices = hydrate(handoff, self._source, attempts=record.attempts, deadline=deadline)
         if whole.channel is None:
             message = "The channel is neither in the request nor known to OpenCX."
             raise PermanentFailure(message, code="channel_unknown")
-        outcome = self._destination(self._route(whole)).deliver(whole, deadline=deadline)
+        return whole, notices
+
+    def _deliver(
+        self, record: Record, handoff: Handoff, notices: tuple[Notice, ...], deadline: float, *, opens: bool = True
+    ) -> Outcome:
+        outcome = self._destination(self._route(handoff)).deliver(handoff, deadline=deadline)
         outcome = replace(outcome, warnings=_bounded(notices + outcome.warnings))
         if outcome.kind == CONVERSATION and self._opener is not None:
             if opens:
-                self._open(record, whole, outcome, self._opener())
+                self._open(record, handoff, outcome, self._opener())
             else:
                 notice = Notice("replies_not_carried", "Table Storage is down: a rep's replies do not reach OpenCX.")
                 outcome = replace(outcome, warnings=(*outcome.warnings, notice))

@@ -14,7 +14,7 @@ from shared.errors import (
     LedgerUnavailable,
     NotFound,
 )
-from shared.handoff.attempt import RESERVE_SECONDS, Answer, Attempt, Destination
+from shared.handoff.attempt import RESERVE_SECONDS, Answer, Attempt, Destination, Opener
 from shared.handoff.gate import THROTTLED, Admission, Gate
 from shared.handoff.hydration import Source
 from shared.handoff.model import Handoff
@@ -40,7 +40,10 @@ class HandoffDesk:
         clock: Clock,
         random: Callable[[], float],
         budget_seconds: float,
+        opener: Callable[[], Opener] | None = None,
+        landed: Callable[[Record], None] = lambda _: None,
     ) -> None:
+        self._landed = landed
         self._ledger = ledger
         self._gate = gate
         self._routes = routes
@@ -54,6 +57,7 @@ class HandoffDesk:
             route=self.target_of,
             clock=clock,
             random=random,
+            opener=opener,
         )
 
     def accept(self, handoff: Handoff, payload: bytes) -> Answer:
@@ -63,19 +67,7 @@ class HandoffDesk:
             LedgerUnavailable: it could be neither stored nor delivered.
         """
         deadline = self._deadline()
-        now = self._clock.now()
-        record = Record(
-            handoff_id=handoff.handoff_id,
-            session_id=handoff.session_id,
-            state=PENDING,
-            target=self.target_of(handoff),
-            channel=handoff.channel,
-            attempts=1,
-            created_at=now,
-            updated_at=now,
-            due_at=self._lease_end(now),
-            token=_token(),
-        )
+        record = self._new(handoff, state=PENDING, attempts=1, due_at=self._lease_end(self._clock.now()))
         seen = self._gate.look(record.target)
         waits = not seen.is_open and not seen.may_probe and not self._is_short(seen, deadline)
         if waits:
@@ -88,15 +80,20 @@ class HandoffDesk:
             return self._attempt.make_unrecorded(record, handoff, deadline, error)
         if not is_new:
             return self._repeat(record, handoff, payload, deadline)
-        events.emit(
-            events.HANDOFF_STORED,
-            handoff_id=record.handoff_id,
-            session_id=record.session_id,
-            system=record.target,
-            channel=record.channel,
-            state=record.state,
-        )
+        _say_stored(record)
         return Answer(record) if waits else self._try(record, handoff, deadline, attempts_before=0)
+
+    def store(self, handoff: Handoff, payload: bytes) -> Record:
+        """Store one handoff without a try: it is due now, for `wake` or the timer. One that is known is left alone.
+
+        Raises:
+            LedgerUnavailable: it could not be stored.
+        """
+        new = self._new(handoff, state=RETRYING, attempts=0, due_at=self._clock.now())
+        record, is_new = self._ledger.open(new, payload)
+        if is_new:
+            _say_stored(record)
+        return record
 
     def look(self, handoff_id: str) -> Record:
         """The record of a handoff. Raises NotFound."""
@@ -131,7 +128,24 @@ class HandoffDesk:
         if record is None or record.is_terminal or record.due_at is None or record.due_at > now:
             return None
         taken = self._take(record, attempts=record.attempts + 1)
-        return self._attempt.make_stored(taken, self._deadline()) if taken is not None else None
+        return self._told(self._attempt.make_stored(taken, self._deadline())) if taken is not None else None
+
+    def wake(self, key: str) -> Answer | None:
+        """Go on at once with a handoff that was stored without a try; None when there is nothing to do any more."""
+        now = self._clock.now()
+        record = self._ledger.read(key)
+        if record is None or record.is_terminal or record.due_at is None or record.due_at > now:
+            return None
+        taken = self._take(record, attempts=record.attempts + 1)
+        if taken is None:
+            return None
+        return self._told(self._try(taken, None, self._deadline(), attempts_before=record.attempts))
+
+    def _told(self, answer: Answer) -> Answer:
+        """It has landed while nobody waited for the answer: whoever wants to know is told."""
+        if answer.record.state == COMPLETED:
+            self._landed(answer.record)
+        return answer
 
     def target_of(self, handoff: Handoff) -> str:
         """The system that this handoff goes to."""
@@ -196,6 +210,21 @@ class HandoffDesk:
         )
         return self._ledger.change(taken, payload=payload)
 
+    def _new(self, handoff: Handoff, *, state: str, attempts: int, due_at: datetime) -> Record:
+        now = self._clock.now()
+        return Record(
+            handoff_id=handoff.handoff_id,
+            session_id=handoff.session_id,
+            state=state,
+            target=self.target_of(handoff),
+            channel=handoff.channel,
+            attempts=attempts,
+            created_at=now,
+            updated_at=now,
+            due_at=due_at,
+            token=_token(),
+        )
+
     def _waiting(self, record: Record, admission: Admission) -> Record:
         """A new record that waits for a closed gate; it is due in the order in which it came."""
         due_at = max(admission.until or record.created_at, record.created_at)
@@ -206,6 +235,17 @@ class HandoffDesk:
 
     def _lease_end(self, now: datetime) -> datetime:
         return now + timedelta(seconds=self._budget_seconds + LEASE_MARGIN_SECONDS)
+
+
+def _say_stored(record: Record) -> None:
+    events.emit(
+        events.HANDOFF_STORED,
+        handoff_id=record.handoff_id,
+        session_id=record.session_id,
+        system=record.target,
+        channel=record.channel,
+        state=record.state,
+    )
 
 
 def _token() -> str:

@@ -1,16 +1,20 @@
 """Guests' tokens: a guest's conversation can only be gone on with by its token, so that must outlive the worker.
 
-It lets its bearer into that one conversation, is kept while the conversation is open, and is worthless after hours.
+It lets its bearer into that one conversation, is deleted with it, and is worthless after three days at most.
 """
 
-from shared.ledger.table import Table
+from datetime import UTC, datetime, timedelta
+
+from shared.ledger.table import Conflict, Table
 from shared.relay.model import digest
 
 _PARTITION = "g"
+LONGEST_LIFE = timedelta(days=4)
+"""A guest's token lasts 4,320 minutes at most (Salesforce: anonymousUserJwtExpirationTime)."""
 
 
 class GuestTokens:
-    """Keeps one token a subject."""
+    """Keeps one token a subject. Implements `shared.salesforce.token.GuestTokens`."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -20,10 +24,23 @@ class GuestTokens:
         row = self._table.get(_PARTITION, digest(key))
         return str(row["Token"]) if row is not None else None
 
-    def put(self, key: str, token: str) -> None:
-        """Keep a token."""
-        self._table.upsert({"PartitionKey": _PARTITION, "RowKey": digest(key), "Token": token})
+    def put(self, key: str, token: str) -> str:
+        """Keep a token, unless another worker was quicker; the one that is kept."""
+        row = {"PartitionKey": _PARTITION, "RowKey": digest(key), "Token": token, "At": datetime.now(UTC).isoformat()}
+        try:
+            self._table.put(row, version="")
+        except Conflict:
+            return self.get(key) or token
+        return token
 
     def delete(self, key: str) -> None:
         """Forget it."""
         self._table.delete(_PARTITION, digest(key))
+
+    def purge(self, now: datetime) -> int:
+        """Forget what no longer opens anything; returns how many."""
+        rows = self._table.query(_PARTITION, after="", before="~", most=1000)
+        old = [row for row in rows if datetime.fromisoformat(row["At"]) < now - LONGEST_LIFE]
+        for row in old:
+            self._table.delete(_PARTITION, str(row["RowKey"]))
+        return len(old)

@@ -1,27 +1,31 @@
-"""Reads what a handoff request leaves out from OpenCX.
+"""OpenCX's REST API: one key, one pooled session, and what each answer means.
 
 Facts: docs.open.cx, API reference: ``GET /chat/sessions/{id}`` and its ``/history`` (items in no stated order, paged by
-``next``); errors are ErrorDto; 100 requests a minute.
+``next``), ``POST …/send``, ``PATCH …``; errors are ErrorDto; 100 requests a minute; no key makes a send safe to repeat.
 """
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
 from urllib.parse import quote
 
 import requests
+from urllib3.exceptions import NewConnectionError
 
 from shared import http
 from shared.errors import ConfigurationFault, PermanentFailure, TransientFailure
 from shared.handoff import channel as channels
 from shared.handoff.message import turns_of
-from shared.handoff.model import Contact, Handoff, Turn
+from shared.handoff.model import Contact, Handoff
 from shared.handoff.request import contact_of
 from shared.handoff.text import clean
 from shared.opencx import SYSTEM
 
 MOST_PAGES = 500
+REFUSED = "opencx_message_refused"
+"""The code of a write whose content OpenCX does not take: with less in it, it may."""
 
 
 class ApiKey(Protocol):
@@ -36,7 +40,14 @@ class ApiKey(Protocol):
 
 
 class OpenCXClient:
-    """OpenCX's API with one key. Implements `shared.handoff.desk.Source`."""
+    """OpenCX's API with one key. Implements `shared.handoff.hydration.Source`.
+
+    Every ``deadline`` is the monotonic time, in seconds, by which a call must be over. Every call may raise:
+
+    * TransientFailure: no answer, 408, 409, 412, 425, 429 or 5xx; ``is_unclear`` where it may have been done.
+    * ConfigurationFault: the key is missing or refused, or the address is wrong.
+    * PermanentFailure: OpenCX knows no such session, or refuses what was sent (code `REFUSED`).
+    """
 
     def __init__(
         self,
@@ -56,86 +67,64 @@ class OpenCXClient:
     def complete(self, handoff: Handoff, *, deadline: float) -> Handoff:
         """The handoff with channel, contact, summary and transcript read where they are missing.
 
-        Raises:
-            TransientFailure, ConfigurationFault, PermanentFailure: OpenCX does not give it.
+        One call may take half of the time that is left, for without OpenCX a handoff can still land.
         """
-        path = f"/chat/sessions/{quote(handoff.session_id, safe='')}"
-        known = _filled(handoff, self._get(path, deadline=deadline))
+        known = _filled(handoff, self._object("GET", _path(handoff.session_id), deadline=deadline, part=0.5))
         if known.transcript is not None:
             return known
-        return replace(known, transcript=self._history(path, deadline))
+        return replace(known, transcript=turns_of(self.history(handoff.session_id, deadline=deadline, part=0.5)))
 
     def ping(self, *, deadline: float) -> None:
         """Ask for one page of sessions, to see whether the key works."""
-        self._get("/chat/sessions", deadline=deadline)
+        self._object("GET", "/chat/sessions", deadline=deadline, part=0.5)
 
-    def close(self) -> None:
-        """Close the connections."""
-        self._session.close()
+    def session(self, session_id: str, *, deadline: float) -> dict[str, Any]:
+        """A session as it stands."""
+        return self._object("GET", _path(session_id), deadline=deadline)
 
-    def _history(self, path: str, deadline: float) -> tuple[Turn, ...]:
+    def history(self, session_id: str, *, deadline: float, part: float = 1.0) -> list[Any]:
+        """All items of a session's history, in OpenCX's order, which it does not state."""
         items: list[Any] = []
         cursor: str | None = None
         seen: set[str] = set()
         while len(seen) < MOST_PAGES:
             query = f"?cursor={quote(cursor, safe='')}" if cursor else ""
-            page = self._get(f"{path}/history{query}", deadline=deadline)
-            items.extend(page.get("items") or [])
-            cursor = page.get("next")
-            if not cursor:
-                return turns_of(items)
+            page = self._object("GET", f"{_path(session_id)}/history{query}", deadline=deadline, part=part)
+            found = page.get("items")
+            items.extend(found if isinstance(found, list) else [])
+            following = page.get("next")
+            if not following:
+                return items
+            cursor = str(following)
             if cursor in seen:
                 break
             seen.add(cursor)
         raise TransientFailure("OpenCX's history does not end.", code="opencx_bad_answer", system=SYSTEM)
 
-    def _get(self, path: str, *, deadline: float) -> dict[str, Any]:
-        key = self._key(deadline, is_refused=False)
-        response = self._send(path, key, deadline)
-        if response.status_code == 401:
-            rotated = self._key(deadline, is_refused=True)
-            if rotated != key:
-                response = self._send(path, rotated, deadline)
-        return self._judged(response)
+    def send(self, session_id: str, body: Mapping[str, Any], *, deadline: float) -> None:
+        """Put a message into a session. It is not safe to repeat where it is unclear whether it was done."""
+        self._write("POST", f"{_path(session_id)}/send", body, deadline=deadline)
 
-    def _key(self, deadline: float, *, is_refused: bool) -> str:
-        """The key; a vault that hangs may take half of the time, for without OpenCX a handoff can still land."""
-        return self._api_key(deadline=deadline - self._left(deadline) / 2, is_refused=is_refused)
+    def change(self, session_id: str, body: Mapping[str, Any], *, deadline: float) -> None:
+        """Change a session's status."""
+        self._write("PATCH", _path(session_id), body, deadline=deadline)
 
-    def _send(self, path: str, key: str, deadline: float) -> requests.Response:
-        try:
-            return self._session.get(
-                f"{self._origin}{path}",
-                headers={"Authorization": f"Bearer {key}", "Accept": "application/json"},
-                timeout=http.timeouts(self._left(deadline) / 2),
-                allow_redirects=False,
-            )
-        except requests.RequestException as error:
-            message = f"OpenCX did not answer ({type(error).__name__})."
-            raise TransientFailure(message, code="opencx_unreachable", system=SYSTEM, kind="unreachable") from None
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
 
-    def _left(self, deadline: float) -> float:
-        left = deadline - self._monotonic()
-        if left < 1:
-            message = "The time for this attempt was used up before OpenCX was asked."
-            raise TransientFailure(message, code="budget_used_up", system=SYSTEM)
-        return left
-
-    def _judged(self, response: requests.Response) -> dict[str, Any]:
+    def _write(self, method: str, path: str, body: Mapping[str, Any], *, deadline: float) -> None:
+        response = self._call(method, path, body, deadline=deadline)
         status = response.status_code
-        if status in (401, 403):
-            raise ConfigurationFault(
-                f"OpenCX refuses the API key (HTTP {status}).",
-                code="opencx_key_refused",
-                system=SYSTEM,
-                fix="Make a key with scope chat-sessions:read and put it into Key Vault as opencx-api-key.",
-            )
-        if status in (408, 409, 412, 425, 429) or status >= 500:  # none says that there is no such session
-            after = http.retry_after_seconds(response.headers, now=self._now())
-            message = f"OpenCX answered HTTP {status}."
-            raise TransientFailure(message, code="opencx_unavailable", system=SYSTEM, retry_after_seconds=after)
-        if status != 200:
-            message = f"OpenCX does not give the session (HTTP {status})."
+        if status in (404, 410):
+            raise PermanentFailure(f"OpenCX knows no such session (HTTP {status}).", code="opencx_session_missing")
+        if not 200 <= status < 300:
+            raise PermanentFailure(f"OpenCX refuses what was sent (HTTP {status}).", code="opencx_message_refused")
+
+    def _object(self, method: str, path: str, *, deadline: float, part: float = 1.0) -> dict[str, Any]:
+        response = self._call(method, path, None, deadline=deadline, part=part)
+        if response.status_code != 200:
+            message = f"OpenCX does not give the session (HTTP {response.status_code})."
             raise PermanentFailure(message, code="opencx_session_missing")
         try:
             data = response.json()
@@ -145,6 +134,93 @@ class OpenCXClient:
             message = "OpenCX sent an answer that is not a JSON object."
             raise TransientFailure(message, code="opencx_bad_answer", system=SYSTEM)
         return data
+
+    def _call(
+        self, method: str, path: str, body: Mapping[str, Any] | None, *, deadline: float, part: float = 1.0
+    ) -> requests.Response:
+        """One call, and another with the new key where the known one is refused; ``part``: of the time that is left."""
+        key = self._key(deadline, is_refused=False)
+        response = self._send(method, path, body, key, self._left(deadline) * part)
+        if response.status_code == 401:
+            rotated = self._key(deadline, is_refused=True)
+            if rotated != key:
+                response = self._send(method, path, body, rotated, self._left(deadline) * part)
+        self._judge(response)
+        return response
+
+    def _key(self, deadline: float, *, is_refused: bool) -> str:
+        """The key; a vault that hangs may take half of the time, for the call comes after it."""
+        return self._api_key(deadline=deadline - self._left(deadline) / 2, is_refused=is_refused)
+
+    def _send(
+        self, method: str, path: str, body: Mapping[str, Any] | None, key: str, seconds: float
+    ) -> requests.Response:
+        headers = {"Authorization": f"Bearer {key}", "Accept": "application/json"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        try:
+            return http.send(
+                self._session,
+                method,
+                f"{self._origin}{path}",
+                body=None if body is None else json.dumps(body, ensure_ascii=False).encode(),
+                headers=headers,
+                timeout=http.timeouts(seconds),
+            )
+        except requests.RequestException as error:
+            raise TransientFailure(
+                f"OpenCX did not answer ({type(error).__name__}).",
+                code="opencx_unreachable",
+                system=SYSTEM,
+                kind="unreachable",
+                is_unclear=not _is_unsent(error),
+            ) from None
+
+    def _left(self, deadline: float) -> float:
+        left = deadline - self._monotonic()
+        if left < 1:
+            message = "The time for this attempt was used up before OpenCX was asked."
+            raise TransientFailure(message, code="budget_used_up", system=SYSTEM, is_unclear=False)
+        return left
+
+    def _judge(self, response: requests.Response) -> None:
+        """Raises for what says nothing about this session or message."""
+        status = response.status_code
+        if status in (401, 403):
+            raise ConfigurationFault(
+                f"OpenCX refuses the API key (HTTP {status}).",
+                code="opencx_key_refused",
+                system=SYSTEM,
+                fix="Make a key with scopes chat-sessions:read and chat-sessions:write; store it as opencx-api-key.",
+            )
+        if 300 <= status < 400:
+            raise ConfigurationFault(
+                f"OpenCX's address answers with a redirect (HTTP {status}).",
+                code="opencx_url_wrong",
+                system=SYSTEM,
+                fix="Check OPENCX_API_URL: https://api.open.cx and nothing more.",
+            )
+        if status in (408, 409, 412, 425, 429) or status >= 500:  # none says that there is no such session
+            raise TransientFailure(
+                f"OpenCX answered HTTP {status}.",
+                code="opencx_unavailable",
+                system=SYSTEM,
+                kind="throttled" if status == 429 else "server_error",
+                retry_after_seconds=http.retry_after_seconds(response.headers, now=self._now()),
+                is_unclear=status >= 500,
+            )
+
+
+def _path(session_id: str) -> str:
+    return f"/chat/sessions/{quote(session_id, safe='')}"
+
+
+def _is_unsent(error: requests.RequestException) -> bool:
+    """Whether no connection came about, so that nothing can have been done."""
+    if isinstance(error, requests.ConnectTimeout):
+        return True
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    return isinstance(reason, NewConnectionError)
 
 
 def _filled(handoff: Handoff, session: dict[str, Any]) -> Handoff:

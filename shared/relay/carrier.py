@@ -189,8 +189,8 @@ class _Step:
             self.now = replace(self.now, swept_at=self._clock.now())
         fresh: dict[str, RepEntry] = {}
         for entry in found:
-            if not cursor.is_seen(self.now.rep_seen, entry.id):
-                fresh.setdefault(entry.id, entry)
+            if not cursor.is_seen(self.now.rep_seen, entry.delivery):
+                fresh.setdefault(entry.delivery, entry)
         return pushed, list(fresh.values())
 
     def _sweep_is_due(self) -> bool:
@@ -213,7 +213,7 @@ class _Step:
     def _to_customer(self, entries: Sequence[RepEntry], pushed: Sequence[RepEntry], customer: CustomerSide) -> None:
         claim = self.now.claim
         if claim is not None and claim.direction == TO_CUSTOMER:
-            entry = next((each for each in entries if each.id == claim.message_id), None)
+            entry = next((each for each in entries if each.delivery == claim.message_id), None)
             if entry is None:  # it was seen by another way, or is no more: nothing to settle
                 self.now = replace(self.now, claim=None)
             else:
@@ -222,7 +222,7 @@ class _Step:
                     self._said(entry)
                 self.now = replace(self.now, claim=None)
         for entry in entries:
-            if cursor.is_seen(self.now.rep_seen, entry.id):
+            if cursor.is_seen(self.now.rep_seen, entry.delivery):
                 continue
             if entry.kind == MESSAGE and (self._options.relays_automated or not entry.is_automated):
                 self._say(entry, customer)
@@ -236,7 +236,7 @@ class _Step:
         def send() -> None:
             customer.say(self.now, entry, deadline=self._deadline())
 
-        if self._send(TO_CUSTOMER, entry.id, send):
+        if self._send(TO_CUSTOMER, entry.delivery, send):
             self._said(entry)
         else:
             self._see(entry)
@@ -269,7 +269,8 @@ class _Step:
         self._see(entry)
 
     def _see(self, entry: RepEntry) -> None:
-        rep_cursor, seen = cursor.passed(self.now.rep_cursor, self.now.rep_seen, [(entry.id, entry.at)])
+        handled = [(name, entry.at) for name in {entry.delivery, entry.id}]
+        rep_cursor, seen = cursor.passed(self.now.rep_cursor, self.now.rep_seen, handled)
         self.now = replace(self.now, rep_cursor=rep_cursor, rep_seen=seen)
 
     def _to_rep(self, side: RepSide, customer: CustomerSide) -> bool:

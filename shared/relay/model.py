@@ -54,6 +54,11 @@ class RepEntry:
     is_automated: bool = False
     key: str = ""
 
+    @property
+    def delivery(self) -> str:
+        """Names this very delivery: equal words that were pushed twice are two, whatever their id."""
+        return self.key or self.id
+
 
 @dataclass(frozen=True)
 class CustomerMessage:
@@ -192,7 +197,8 @@ class RepSide(Protocol):
     def arrange(self, conversation: Conversation, pushed: Sequence[RepEntry], *, deadline: float) -> Sequence[RepEntry]:
         """What waits in the inbox, in the order in which it was written, without what was delivered twice.
 
-        An entry that is left out of the answer is dropped from the inbox as a duplicate.
+        An entry that is left out of the answer is dropped from the inbox as a duplicate. ``rep_seen`` holds the ids of
+        what was carried within the last minutes.
         """
 
     def send(self, conversation: Conversation, message: CustomerMessage, *, deadline: float) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from shared.relay.model import Conversation, RepEntry
 
@@ -74,8 +74,8 @@ class Conversations(Protocol):
         """Delete what ended before that time; returns how many."""
 
 
-class Handle(Protocol):
-    """A message that was put into the queue and is not visible yet."""
+type Handle = Any
+"""A message that was put into the queue and is not visible yet, as the queue's client names it."""
 
 
 class Wake(Protocol):

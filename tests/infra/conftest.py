@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from infra.types.extract import types_in_use
+from tests.infra.checker import package_types
 from tests.infra.checker.finding import Finding
+from tests.infra.checker.packages import Packages
 from tests.infra.checker.project import Project
 from tests.infra.checker.types import Table
 
@@ -19,6 +22,15 @@ NO_TABLE = (
     "infra/types/table.json is not there: it is not kept in the repository. Make it with "
     "python3 infra/types/extract.py <clone of Azure/bicep-types-az>; the deploy workflow does so."
 )
+SOURCES = ("packages", "compiler") if TABLE.exists() else ("packages",)
+"""Whose types the files are checked against: always the packages', and the compiler's where they are there."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say against which types the Bicep files were checked."""
+    packages = ", ".join(Packages.installed().names)
+    compiler = "and with the Bicep compiler's" if TABLE.exists() else f"not with the Bicep compiler's: {NO_TABLE}"
+    terminalreporter.write_line(f"infra/: types compared with those of {packages}, {compiler}")
 
 
 def rules_of(findings: list[Finding]) -> set[str]:
@@ -62,8 +74,21 @@ def service() -> str:
 
 
 @pytest.fixture(scope="session")
-def table() -> Table:
+def packages_table() -> Table:
+    """The types of Microsoft's azure-mgmt packages."""
+    return Table(package_types.make(Packages.installed(), types_in_use(INFRA)))
+
+
+@pytest.fixture(scope="session")
+def compiler_table() -> Table:
     """The compiler's own types, where they were extracted."""
     if not TABLE.exists():
         pytest.skip(NO_TABLE)
     return Table(json.loads(TABLE.read_text(encoding="utf-8")))
+
+
+@pytest.fixture(scope="session", params=SOURCES)
+def table(request: pytest.FixtureRequest) -> Table:
+    """Each table that there is."""
+    found: Table = request.getfixturevalue(f"{request.param}_table")
+    return found

@@ -1,4 +1,4 @@
-"""Resources against types: of the compiler where its table was extracted, and of a small invented service anywhere."""
+"""What the check of types finds, and how the compiler's table is made: with a small invented service."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from infra.types import extract
 from tests.infra.checker import types
 from tests.infra.checker.project import Project
 from tests.infra.checker.types import Table
-from tests.infra.conftest import INFRA, rules_of
+from tests.infra.conftest import rules_of
 
 THING = "Microsoft.Example/things@2026-01-01"
 FOLDER = "generated/example/microsoft.example/2026-01-01"
@@ -82,7 +82,7 @@ resource thing '{THING}' = {{
     later: 'Hot'
     size: size
     tiers: [for word in words: 'Cold']
-    inner: {{ tier: true ? 'Hot' : 'Cold', size: 40 }}
+    inner: {{ tier: true ? 'Hot' : 'Cold', size: 40, tiers: concat(empty(words) ? [] : ['Hot'], ['Cold']) }}
     tags: {{ any: 'text' }}
     rule: {{ kind: 'Days', days: 3 }}
   }})
@@ -108,8 +108,8 @@ INVENTED = [
     ("a property that is not there, within", "'Cold', size: 40", "'Cold', length: 40", "unknown-property"),
     (
         "a needed property is missing",
-        "inner: { tier: true ? 'Hot' : 'Cold', size: 40 }",
-        "inner: { size: 40 }",
+        "inner: { tier: true ? 'Hot' : 'Cold', size: 40",
+        "inner: { size: 40",
         "missing-property",
     ),
     ("no name", "  name: 'thing'\n", "", "missing-property"),
@@ -118,6 +118,7 @@ INVENTED = [
     ("a likely slip where new values may come", "later: 'Hot'", "later: 'hot'", "wrong-value"),
     ("a parameter that allows too much", "@allowed(['Hot', 'Cold'])", "@allowed(['Hot', 'Warm'])", "wrong-value"),
     ("a wrong word in a list", ": 'Cold']", ": 'Ice']", "wrong-value"),
+    ("a wrong word in one list of several", "['Hot'], ['Cold'])", "['Warm'], ['Cold'])", "wrong-value"),
     ("a number out of range", "size: 40", "size: 41", "wrong-value"),
     ("a text for a number", "size: 40", "size: '40'", "wrong-kind"),
     ("a text parameter for a number", "    size: size\n", "    size: tier\n", "wrong-kind"),
@@ -130,30 +131,6 @@ INVENTED = [
     ("an output of what is not there", "thing.properties.state", "thing.properties.status", "unknown-property"),
     ("a resource without body", "{\n  name: 'other'\n}", "[for word in words: word]", "unreadable"),
 ]
-
-REAL = [
-    ("modules/app.bicep", "sites@2025-03-01' = {", "sites@2025-03-02' = {", "unknown-type"),
-    ("modules/app.bicep", "httpsOnly: true", "httpOnly: true", "unknown-property"),
-    ("modules/app.bicep", "instanceMemoryMB: instanceMemoryMB", "instanceMemoryMB: '2048'", "wrong-kind"),
-    ("modules/app.bicep", "type: 'UserAssignedIdentity'", "type: 'UserAssigned'", "wrong-value"),
-    ("modules/app.bicep", "app.properties.defaultHostName", "app.properties.hostName", "unknown-property"),
-    ("modules/app.bicep", "DYNAMICS_AUTH: dynamicsAuth", "DYNAMICS_AUTH: 1", "wrong-kind"),
-    ("modules/app.bicep", "  location: location\n  tags: union", "  tags: union", "missing-property"),
-    ("modules/storage.bicep", "'TLS1_2'", "'TLS1.2'", "wrong-value"),
-    ("modules/storage.bicep", "  kind: 'StorageV2'\n", "", "missing-property"),
-    ("modules/storage.bicep", "    accessTier: 'Hot'\n", "    primaryLocation: 'x'\n", "read-only-property"),
-    ("modules/vault.bicep", "    tenantId: tenant().tenantId\n", "", "missing-property"),
-    ("modules/vault.bicep", "family: 'A'", "family: 'B'", "wrong-value"),
-    (
-        "modules/network.bicep",
-        "privateEndpointNetworkPolicies: 'Disabled'",
-        "privateEndpointNetworkPolicies: 'Off'",
-        "wrong-value",
-    ),
-    ("modules/roles.bicep", "administratorType\n    role", "'Person'\n    role", "wrong-value"),
-    ("main.bicep", "@allowed(['User', 'Group', 'ServicePrincipal'])", "@allowed(['User', 'Team'])", None),
-]
-"""The last one shows a limit: what a module's parameter allows is not followed into the module."""
 
 
 def _invented() -> Table:
@@ -178,27 +155,6 @@ def test_what_does_not_fit_is_found(old: str, new: str, rule: str) -> None:
     """Types, versions, properties, values and kinds: a mistake in each is found, and nothing else."""
     assert GOOD.count(old) == 1
     assert _check(GOOD.replace(old, new)) == {rule}
-
-
-def test_infra_fits_the_types_of_the_compiler(project: Project, table: Table) -> None:
-    """Every resource of infra/ is as the Bicep compiler's own types want it."""
-    assert [str(finding) for finding in types.check(project, table)] == []
-
-
-@pytest.mark.parametrize(("path", "old", "new", "rule"), REAL)
-def test_a_slip_in_infra_is_found(
-    project: Project, table: Table, path: str, old: str, new: str, rule: str | None
-) -> None:
-    """The compiler's types find a mistake in the very files that are deployed."""
-    found = rules_of(list(types.check(project.with_change(path, old, new), table)))
-    assert found == ({rule} if rule else set())
-
-
-def test_the_table_is_of_the_types_in_use(table: Table) -> None:
-    """The table holds the types that infra/ names, no more, from the commit that is written down."""
-    source = json.loads(extract.SOURCE.read_text(encoding="utf-8"))
-    assert table.names == {name.lower() for name in extract.types_in_use(INFRA)}
-    assert table.commit == source["commit"]
 
 
 def _git(folder: Path, arguments: Sequence[str]) -> None:

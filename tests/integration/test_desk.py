@@ -68,7 +68,7 @@ def scripted(world: World, clock: ManualClock, script: Script, **settings: str) 
         return script if target == "dynamics365" else known(target)
 
     made.__dict__["destination"] = destination
-    made.ledger.forget_system("salesforce")
+    made.ledger.forget_system("nowhere")
     return made
 
 
@@ -93,7 +93,7 @@ def test_a_corrected_route_rescues_what_waits(
     world: World, clock: ManualClock, script: Script, new_id: Callable[[], str]
 ) -> None:
     """The fix that the error names helps those that wait already: routes are read at every attempt."""
-    wrong = scripted(world, clock, script, HANDOFF_ROUTES='{"phone": "salesforce"}')
+    wrong = scripted(world, clock, script, HANDOFF_ROUTES='{"phone": "nowhere"}')
     handoff_id = new_id()
     assert post(wrong, handoff_id).record.state == RETRYING
     clock.advance(120)

@@ -132,7 +132,7 @@ def test_two_workers_at_once() -> None:
         assert second.step(world.memory.rows[conversation.key]) is None
         say(held, entry, deadline=deadline)
 
-    world.opencx.say = say_while_another_looks  # type: ignore[method-assign]
+    world.opencx.say = say_while_another_looks  # type: ignore[assignment,method-assign]
     carrier(world).step(conversation)
     assert second.step(conversation) is None  # it knows the conversation as it was
     assert [entry.text for entry in world.opencx.heard] == ["one", "two"]
@@ -151,7 +151,7 @@ def test_refused_message_does_not_block() -> None:
             raise PermanentFailure("No.", code="opencx_refused")
         say(held, entry, deadline=deadline)
 
-    world.opencx.say = refuse  # type: ignore[method-assign]
+    world.opencx.say = refuse  # type: ignore[assignment,method-assign]
     after = step(world)
     assert after is not None
     assert (after.undelivered, after.to_customer, after.error_code) == (1, 1, "opencx_refused")
@@ -223,6 +223,17 @@ def test_pushed_messages_and_the_sweep() -> None:
     world.clock.sleep(timedelta(minutes=3).total_seconds())
     step(world)
     assert [entry.text for entry in world.opencx.heard] == ["ok", "ok", "lost by the push"]
+
+
+def test_equal_words_pushed_twice_are_two_messages() -> None:
+    """A system without ids of its own gives equal words equal ids: what its side lets pass is carried, each once."""
+    world = World.make(polls=False)
+    conversation = world.conversation()
+    for _ in range(2):
+        world.memory.push(conversation, [world.rep.says("ok", entry_id="hash-of-ok")])
+        world.clock.sleep(1)
+        step(world)
+    assert [entry.text for entry in world.opencx.heard] == ["ok", "ok"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

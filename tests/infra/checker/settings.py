@@ -32,7 +32,7 @@ LEFT_OUT = {
     "SSL_CERT_FILE": "own certificate authorities: extraSettings",
     "TABLES_CONNECTION_STRING": "a connection string holds a key",
 }
-"""Documented, and on purpose without a parameter; besides secrets and the names of a LIVE_WORK_ITEM preset."""
+"""Documented, and on purpose without a parameter; besides secrets and what `goes_into_extra_settings`."""
 
 FORBIDDEN = frozenset(
     {
@@ -51,7 +51,8 @@ FORBIDDEN = frozenset(
 )
 """Refused or ignored on Flex Consumption, or a key. Source: Microsoft's page on the plan, az's list for migration."""
 
-_PRESET = "LIVE_WORK_ITEM_"
+_FAMILIES = {"LIVE_WORK_ITEM_": "LIVE_WORK_ITEM_PRESET", "OPENCX_WEBHOOK_": "OPENCX_WEBHOOK_SECRET"}
+"""Settings of one kind, few of which anybody needs: how they begin → the one that has a parameter of its own."""
 
 
 @dataclass(frozen=True)
@@ -129,11 +130,12 @@ def check(project: Project, documented: Mapping[str, str | None]) -> Iterator[Fi
     for name, secret in documented.items():
         if secret and secret not in vault_entries(project):
             yield Finding("vault-entry-missing", "modules/vault.bicep", 1, f"no resource for the secret {secret}")
-        elif not secret and name not in settings and name not in LEFT_OUT and not _is_preset_name(name):
+        elif not secret and name not in settings and name not in LEFT_OUT and not goes_into_extra_settings(name):
             yield Finding("setting-not-set", "main.bicep", 1, f"{name} of docs/settings.md has no parameter")
     for secret in sorted(vault_entries(project) - set(documented.values())):
         yield Finding("vault-entry-unknown", "modules/vault.bicep", 1, f"docs/settings.md has no secret {secret}")
 
 
-def _is_preset_name(name: str) -> bool:
-    return name.startswith(_PRESET) and name != f"{_PRESET}PRESET"
+def goes_into_extra_settings(name: str) -> bool:
+    """Whether it is one of many of a kind: the names of a table of chats, or how webhooks are signed."""
+    return any(name.startswith(family) and name != parameter for family, parameter in _FAMILIES.items())

@@ -1,6 +1,7 @@
-"""Resources against the compiler's own types: name, version, properties, values.
+"""Resources against Microsoft's types: name, version, properties, values.
 
-Source: the table that infra/types/extract.py makes from Azure/bicep-types-az; its docstring gives the flags.
+Source: the table that infra/types/extract.py makes from the compiler's own types, whose docstring gives the flags, or
+the one that package_types.py makes from Microsoft's packages.
 """
 
 from __future__ import annotations
@@ -43,10 +44,14 @@ Node = Mapping[str, Any]
 
 
 class Table:
-    """The types in use."""
+    """The types in use.
+
+    Attributes:
+        source: the commit of the compiler's types, or the packages with their versions.
+    """
 
     def __init__(self, data: Node) -> None:
-        self.commit: str = data["commit"]
+        self.source: str = data["commit"] if "commit" in data else ", ".join(data["packages"])
         self._resources = {name.lower(): entry for name, entry in data["resources"].items()}
         self._types: list[Node] = data["types"]
 
@@ -100,7 +105,7 @@ class _Checker:
         """What is wrong with one resource."""
         node = self.table.body(resource.target or "")
         if node is None:
-            message = f"{resource.target} is no type and version of Azure, or the table is old: run extract.py"
+            message = f"{resource.target} is no type and version of Azure, or not one of {self.table.source}"
             yield self._finding("unknown-type", resource.line, message)
         elif resource.body is None:
             yield self._finding("unreadable", resource.line, f"{resource.name} has no body")
@@ -116,9 +121,9 @@ class _Checker:
             case Ternary(then=then, otherwise=otherwise):
                 yield from self._value(then, node, where, is_part=is_part)
                 yield from self._value(otherwise, node, where, is_part=is_part)
-            case Call(name="union", of=None, arguments=arguments):
+            case Call(name="union" | "concat" as function, of=None, arguments=arguments):
                 for argument in arguments:
-                    yield from self._value(argument, node, where, is_part=True)
+                    yield from self._value(argument, node, where, is_part=function == "union")
             case Name(name=name):
                 yield from self._symbol(name, value, node, where, is_part=is_part)
             case Object():

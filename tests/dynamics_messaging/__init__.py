@@ -1,0 +1,1 @@
+"""Chats through the Messaging APIs, against the stand-in."""

@@ -1,0 +1,1 @@
+"""Salesforce's side of the service, against the stand-in over HTTP."""
