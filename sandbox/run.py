@@ -21,9 +21,11 @@ from typing import Any
 import requests
 
 from sandbox.azurite import is_free
+from sandbox.dialogue import HEADINGS as DIALOGUE_HEADINGS
+from sandbox.dialogue import Dialogue, Stage
 from sandbox.process import Process
 from sandbox.samples import CHANNELS, sample
-from sandbox.standins import State, environment
+from sandbox.standins import OPENCX_WEBHOOK_SECRET, WEBHOOK_LOCK, State, environment
 from sandbox.state import SandboxError, StateFile, folder
 
 _USUAL_PORT = 7071
@@ -109,11 +111,17 @@ def _run(running: ExitStack, file: StateFile, *, once: bool, port: int | None) -
     state = file.read()
     _say("Starting the Functions host …")
     host = _host(state, port or (_USUAL_PORT if is_free(_USUAL_PORT) else _free_port()), running)
+    _point_webhooks(state)
     file.write(state)
     _say(f"Up after {time.monotonic() - began:.1f} s. Sending a sample a channel …\n")
     landings = [_send(state, channel) for channel in CHANNELS]
     _say(table([list(_HEADINGS), *(landing.cells() for landing in landings)]))
     everything = all(landing.landed for landing in landings)
+    if _is_sandbox(state):
+        _say("\nNow two conversations in which a rep answers …\n")
+        dialogues = _dialogues(state, running)
+        _say(table([list(DIALOGUE_HEADINGS), *(dialogue.cells() for dialogue in dialogues)]))
+        everything = everything and all(dialogue.is_whole for dialogue in dialogues)
     if once:
         _say("\nAll landed." if everything else f"\nNot all landed: see {folder() / 'functions.log'}.")
         return 0 if everything else 1
@@ -126,9 +134,35 @@ def _run(running: ExitStack, file: StateFile, *, once: bool, port: int | None) -
     raise SandboxError(f"a process ended by itself: see the logs in {folder()}")
 
 
-def _host(state: State, port: int, running: ExitStack) -> Process:
+def _dialogues(state: State, running: ExitStack) -> list[Dialogue]:
+    """An SMS conversation with Salesforce, on the host; a WhatsApp one with Dynamics 365, on a second host.
+
+    The second one has ``LIVE_WORK_ITEM_PRESET=messaging``, which is a setting of a whole app; both work on the same
+    queues, so either may carry a message of either.
+    """
+    found = [Stage(state, state["functions"]).play("sms", "salesforce", target="salesforce")]
+    functions = dict(state["functions"])
+    second: State = {**state, "pids": {}}
+    _host(second, _free_port(), running, LIVE_WORK_ITEM_PRESET="messaging", SANDBOX_FUNCTION_KEY=functions["key"])
+    stage = Stage(state, second["functions"])
+    return [*found, stage.play("whatsapp", "dynamics_messaging", target="dynamics365")]
+
+
+def _point_webhooks(state: State) -> None:
+    """Tell OpenCX's stand-in and Dynamics' where the host is, unless the settings name real systems."""
+    url = state["functions"]["url"]
+    doors = {
+        "opencx": ("webhook", {"url": f"{url}/api/opencx/events", "secret": OPENCX_WEBHOOK_SECRET}),
+        "dynamics_messaging": ("channel", {"webhook_url": f"{url}/api/dynamics/{WEBHOOK_LOCK}"}),
+    }
+    for name, (route, body) in doors.items():
+        door = f"{state[name]['url']}/_sandbox/{route}"
+        requests.post(door, json=body, verify=state["ca_file"], timeout=10).raise_for_status()
+
+
+def _host(state: State, port: int, running: ExitStack, **settings: str) -> Process:
     """Start the host: Core Tools when they are installed, else the local one. Adds it to the state."""
-    env = environment(state)
+    env = {**environment(state), **settings}
     env.setdefault("SANDBOX_FUNCTION_KEY", secrets.token_urlsafe(40))
     env.setdefault("SANDBOX_MASTER_KEY", secrets.token_urlsafe(40))
     core_tools = shutil.which("func")
@@ -137,7 +171,8 @@ def _host(state: State, port: int, running: ExitStack) -> Process:
         command = [core_tools, "start", "--port", str(port)]
         env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", "")])
     url = f"http://127.0.0.1:{port}"
-    host = Process("the Functions host", command, log=folder() / "functions.log", env=env)
+    log = folder() / ("functions-2.log" if settings else "functions.log")
+    host = Process("the Functions host", command, log=log, env=env)
     running.callback(host.stop)
     host.start(ready=lambda: _is_healthy(f"{url}/api/health"))
     state["functions"] = {
@@ -185,6 +220,13 @@ def _look_up(state: State, answer: Mapping[str, Any]) -> bool | None:
     found.raise_for_status()
     key = rows.removesuffix("s") + "id"
     return any(str(row.get(key, "")).lower() == wanted.lower() for row in found.json())
+
+
+def _is_sandbox(state: State) -> bool:
+    """Whether no setting names a real system: its reps and customers are not ours to play."""
+    own = environment(state, {})
+    names = ("DYNAMICS_ENVIRONMENT_URL", "DYNAMICS_MESSAGING_URL", "SALESFORCE_SCRT_URL", "OPENCX_API_URL")
+    return all(os.environ.get(name) in (None, "", own[name]) for name in names)
 
 
 def _is_healthy(url: str) -> bool:

@@ -231,10 +231,14 @@ class Application(Neighbours):
         )
 
     @property
+    def makes_conversations(self) -> bool:
+        """Whether chats to Dynamics 365 become conversations."""
+        return (self.settings.text("LIVE_WORK_ITEM_PRESET") or "").lower() == MESSAGING_PRESET
+
+    @property
     def dynamics_or_messaging(self) -> Destination:
         """Dynamics 365: records alone, or records and conversations, as LIVE_WORK_ITEM_PRESET says."""
-        preset = (self.settings.text("LIVE_WORK_ITEM_PRESET") or "").lower()
-        if preset != MESSAGING_PRESET:
+        if not self.makes_conversations:
             return self.dynamics
         from shared.dynamics_messaging.either import Either  # noqa: PLC0415
 

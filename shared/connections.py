@@ -18,7 +18,16 @@ BUDGET_SECONDS = 40.0
 
 def connections(app: Application) -> dict[str, Any]:
     """All rows, and whether the service is active: no row has failed."""
-    rows = [*_settings(app), *_ledger(app), *_dynamics(app), *_opencx(app)]
+    rows = [
+        *_settings(app),
+        *_ledger(app),
+        *_queue(app),
+        *_dynamics(app),
+        *_messaging(app),
+        *_salesforce(app),
+        *_opencx(app),
+        *_webhook(app),
+    ]
     active = all(row.status != "failed" for row in rows)
     return {"status": "active" if active else "attention", "checks": [asdict(row) for row in rows]}
 
@@ -33,13 +42,13 @@ def _settings(app: Application) -> Iterator[Check]:
         try:
             app.destination(str(target))
         except ConfigurationFault as fault:
-            if fault.code == "target_not_available":
-                yield Check("settings.routes", "failed", f"HANDOFF_ROUTES sends {channel} to {target}.", fault.fix)
+            message = f"HANDOFF_ROUTES sends {channel} to {target}. {fault.message} ({fault.code})"
+            yield Check("settings.routes", "failed", message, fault.fix)
 
 
 def _ledger(app: Application) -> Iterator[Check]:
     try:
-        states = [app.ledger.read_system("dynamics365")]
+        states = [app.ledger.read_system(name) for name in ("dynamics365", "salesforce")]
     except HandoffError as error:
         fix = "Check TABLES_ENDPOINT or AzureWebJobsStorage, and the role Storage Table Data Contributor."
         yield Check("table_storage", "failed", f"{error.message} ({error.code})", fix)
@@ -49,6 +58,16 @@ def _ledger(app: Application) -> Iterator[Check]:
         if state.closed and state.error:
             message = f"Paused ({state.reason}): {state.error.message}"
             yield Check(f"{state.system}.gate", "warning", message, state.error.fix or "It opens by itself.")
+
+
+def _queue(app: Application) -> Iterator[Check]:
+    try:
+        app.wake.ping()
+    except HandoffError as error:
+        fix = "Check AzureWebJobsStorage (or its queueServiceUri), and the role Storage Queue Data Contributor."
+        yield Check("queue_storage", "failed", f"{error.message} ({error.code})", fix)
+        return
+    yield passed("queue_storage", "The wake-up queues answer.")
 
 
 def _dynamics(app: Application) -> Iterator[Check]:
@@ -64,6 +83,48 @@ def _dynamics(app: Application) -> Iterator[Check]:
     yield from checks.run()
     for notice in app.settings.notices:
         yield warned("settings", notice.message, "Correct the setting.")
+
+
+def _messaging(app: Application) -> Iterator[Check]:
+    from shared.dynamics_messaging.assembly import checks  # noqa: PLC0415 - see shared.app
+
+    name = "dynamics365.messaging"
+    if app.settings.text("DYNAMICS_MESSAGING_URL") is None and not app.makes_conversations:
+        yield skipped(name, "DYNAMICS_MESSAGING_URL is not set: chats become rows, and replies do not come back.")
+        return
+    yield from checks(
+        app.settings,
+        app.secrets,
+        client=lambda: app.messaging.client,
+        clock=app.clock,
+        deadline=app.clock.monotonic() + BUDGET_SECONDS,
+    ).run()
+
+
+def _salesforce(app: Application) -> Iterator[Check]:
+    from shared.ledger.guests import GuestTokens  # noqa: PLC0415 - see shared.app
+    from shared.salesforce.assembly import token_source  # noqa: PLC0415
+    from shared.salesforce.checks import SalesforceChecks  # noqa: PLC0415
+
+    checks = SalesforceChecks(
+        app.settings,
+        tokens=lambda reached: token_source(reached, app.secrets, guests=GuestTokens(app.table), clock=app.clock),
+        deadline=app.clock.monotonic() + BUDGET_SECONDS / 2,
+    )
+    yield from checks.run()
+
+
+def _webhook(app: Application) -> Iterator[Check]:
+    name = "opencx.webhook"
+    try:
+        if app.secrets.may_have("OPENCX_WEBHOOK_SECRET", system="opencx"):
+            app.opencx_events.check()
+            yield passed(name, "A signing secret is set: OpenCX's webhooks are taken.")
+        else:
+            message = "OPENCX_WEBHOOK_SECRET is not set: webhooks are refused, and customers' messages are read slowly."
+            yield skipped(name, message)
+    except HandoffError as error:
+        yield failed(name, error)
 
 
 def _opencx(app: Application) -> Iterator[Check]:

@@ -56,6 +56,17 @@ class QueueWake:
         with contextlib.suppress(AzureError):  # it comes at the time that it was put in with
             self._client(RELAY).update_message(handle, visibility_timeout=math.ceil(delay_seconds))
 
+    def ping(self) -> None:
+        """Look whether both queues can be reached; one that is missing is made. Raises TransientFailure."""
+        from azure.core.exceptions import AzureError, ResourceExistsError  # noqa: PLC0415
+
+        for queue in (HANDOFFS, RELAY):
+            try:
+                with contextlib.suppress(ResourceExistsError):
+                    self._client(queue).create_queue()
+            except (AzureError, ValueError) as error:
+                raise _unavailable(queue, error) from None
+
     def close(self) -> None:
         """Close the connections."""
         for client in self._clients.values():
@@ -85,8 +96,7 @@ class QueueWake:
                     self._client(queue).create_queue()
                 return put()
         except (AzureError, ValueError) as error:
-            message_text = f"Queue {queue} cannot be used ({type(error).__name__})."
-            raise TransientFailure(message_text, code="queue_unavailable", system=SYSTEM) from None
+            raise _unavailable(queue, error) from None
 
 
 def connect(settings: Settings, queue: str) -> QueueClient:
@@ -119,3 +129,8 @@ def connect(settings: Settings, queue: str) -> QueueClient:
         return QueueClient(endpoint, queue, credential=default_credential(), **options)
     message = "No queue storage: set AzureWebJobsStorage, or AzureWebJobsStorage__queueServiceUri."
     raise TransientFailure(message, code="queue_unavailable", system=SYSTEM)
+
+
+def _unavailable(queue: str, error: Exception) -> TransientFailure:
+    message = f"Queue {queue} cannot be used ({type(error).__name__})."
+    return TransientFailure(message, code="queue_unavailable", system=SYSTEM)

@@ -68,17 +68,13 @@ class World:
         for application in self._applications:
             application.close()
         self._applications.clear()
-        for server in (
-            self.standins.entra,
-            self.standins.dataverse,
-            self.standins.key_vault,
-            self.standins.opencx,
-        ):
+        for server in self.standins.servers:
             server.faults.clear()
             server.standin.reset()
             server.journal.clear()
         with contextlib.closing(Application(self.environ)) as cleaner:
-            cleaner.ledger.forget_system("dynamics365")
+            for system in ("dynamics365", "salesforce"):
+                cleaner.ledger.forget_system(system)
 
 
 @pytest.fixture(scope="session")

@@ -12,11 +12,35 @@ from shared import events
 from shared.dataverse.settings import LiveWorkItemTable
 
 ROOT = Path(__file__).resolve().parent.parent
-DEPLOYED = (ROOT / "shared", ROOT / "handoff_http", ROOT / "reconcile_timer")
+DEPLOYED = tuple(
+    ROOT / name
+    for name in (
+        "shared",
+        "doors",
+        "handoff_http",
+        "opencx_events_http",
+        "dynamics_events_http",
+        "handoff_queue",
+        "relay_queue",
+        "reconcile_timer",
+    )
+)
 
 _CODE = re.compile(r"[a-z]+(_[a-z]+)*")
 _SETTING = re.compile(r"%?([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|AzureWebJobs\w+)%?")
-_READERS = {"text", "number", "guid", "choice", "json_object", "origin", "required", "get", "is_set", "optional"}
+_READERS = {
+    "text",
+    "number",
+    "guid",
+    "choice",
+    "flag",
+    "json_object",
+    "origin",
+    "required",
+    "get",
+    "is_set",
+    "optional",
+}
 _FIRST_CELL = re.compile(r"^\| `([^`]+)`", re.MULTILINE)
 _READ_BY_OTHERS = "## Read by the platform and by libraries"
 

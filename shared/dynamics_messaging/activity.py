@@ -20,7 +20,7 @@ AUTOMATED = "AutomatedMessage"
 OURS = "messagingapi-oc"
 LONGEST_NAME = 100
 
-_EVENT_TEXT = re.compile(r"\s*EventName:\s*[*_\s]*(\w+)[*_\s]*")
+_EVENT_TEXT = re.compile(r"\s*EventName:\s*[*_\s]*([A-Za-z0-9]+)[*_\s]*")
 _MESSAGE_ID = re.compile(r"\d{13}")
 
 KINDS = {

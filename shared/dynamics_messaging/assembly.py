@@ -13,6 +13,7 @@ from shared.dataverse.settings import Access
 from shared.dataverse.token import TokenSource
 from shared.dynamics_messaging import MESSAGING, settings
 from shared.dynamics_messaging.availability import Availability
+from shared.dynamics_messaging.checks import MessagingChecks
 from shared.dynamics_messaging.client import MessagingClient
 from shared.dynamics_messaging.destination import MessagingDestination
 from shared.dynamics_messaging.events import DynamicsEvents
@@ -64,6 +65,20 @@ def assemble(
     return MessagingParts(client, destination, side)
 
 
+def checks(
+    given: Settings, secrets: Secrets, *, client: Callable[[], MessagingClient], clock: Clock, deadline: float
+) -> MessagingChecks:
+    """The rows of ``/api/connections``."""
+    return MessagingChecks(
+        client,
+        settings=lambda: settings.messaging(given),
+        webhook=lambda: settings.webhook(given),
+        keys=lambda webhook: _keys(webhook, clock),
+        lock=lambda: secrets.get(settings.LOCK, system=MESSAGING),
+        deadline=deadline,
+    )
+
+
 def events(given: Settings, secrets: Secrets, *, relay: Callable[[], Relay], clock: Clock) -> DynamicsEvents:
     """What takes the webhook's requests."""
 
@@ -73,7 +88,7 @@ def events(given: Settings, secrets: Secrets, *, relay: Callable[[], Relay], clo
 
     @functools.cache
     def keys(webhook: settings.Webhook) -> SigningKeys:
-        return SigningKeys(authority=webhook.authority, tenant=webhook.tenant, monotonic=clock.monotonic)
+        return _keys(webhook, clock)
 
     verifier = Verifier(wanted, keys=keys, lock=lambda: secrets.get(settings.LOCK, system=MESSAGING), now=clock.now)
     return DynamicsEvents(
@@ -98,3 +113,7 @@ def _client(
     return MessagingClient(
         messaging.origin, organization=organization, tokens=tokens, monotonic=clock.monotonic, now=clock.now
     )
+
+
+def _keys(webhook: settings.Webhook, clock: Clock) -> SigningKeys:
+    return SigningKeys(authority=webhook.authority, tenant=webhook.tenant, monotonic=clock.monotonic)

@@ -14,7 +14,6 @@ from typing import Any
 from shared.dynamics_messaging import MESSAGING
 from shared.errors import ConfigurationFault, ConversationEnded, HandoffError, PermanentFailure, TransientFailure
 
-PAGING_BROKEN = 30009
 _ENDED = 30013
 _NUMBER = re.compile(r"300(?:0[1-9]|1[0-6])")
 _NUMBER_IN_TEXT = re.compile(r"(?<![\w-])300(?:0[1-9]|1[0-6])(?![\w-])")

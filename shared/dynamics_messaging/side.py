@@ -27,6 +27,8 @@ from shared.relay.model import OVER, Conversation, CustomerMessage, RepEntry
 QUIET_AFTER = timedelta(minutes=10)
 """While people write, the APIs themselves say that it is over; after that the work item is asked, too."""
 SENDER_NAME_MAX = 256
+CLOCKS_DIFFER = timedelta(seconds=0.5)
+"""By so much Dynamics' clock may be behind ours. The more, the sooner a rep's equal words are taken for these."""
 
 
 class Written(Protocol):
@@ -119,7 +121,7 @@ class MessagingSide:
         left = wanted
         if message.id in self._begun:
             self._begun.discard(message.id)
-            left = self._unsent(conversation, message, deadline)
+            left = self._unsent(conversation, message, message.at, deadline)
         for piece in left:
             try:
                 self._send(conversation, message, piece, deadline)
@@ -137,16 +139,17 @@ class MessagingSide:
     def has_sent(
         self, conversation: Conversation, message: CustomerMessage, *, since: datetime, deadline: float
     ) -> bool:
-        """Whether all of a message is listed: as often as the customer has written the same up to it.
+        """Whether all of a message is listed: as often as the customer has written the same up to it, and lately.
 
-        Times are not compared, for the clocks are two. What is there in part is completed by the next `send`.
+        A rep may have written the same, which the customer has not heard yet: so it also counts when it was listed.
+        What is there in part is completed by the next `send`.
 
         Raises:
             ConversationEnded: there is no active conversation of that id.
             TransientFailure, ConfigurationFault: it cannot be found out now.
         """
-        del since
-        if not self._unsent(conversation, message, deadline):
+        is_one = len(pieces(message)) == 1  # of several, some may be from an earlier try
+        if not self._unsent(conversation, message, since if is_one else message.at, deadline):
             return True
         self._begun.add(message.id)
         return False
@@ -217,8 +220,10 @@ class MessagingSide:
             return [each for each in listed if not is_ours(each, conversation)]
         return self._sorted(listed, conversation, deadline).others
 
-    def _unsent(self, conversation: Conversation, message: CustomerMessage, deadline: float) -> list[Piece]:
-        """The pieces of a message that are not listed."""
+    def _unsent(
+        self, conversation: Conversation, message: CustomerMessage, since: datetime, deadline: float
+    ) -> list[Piece]:
+        """The pieces of a message that are not listed since that time."""
         try:
             listed = self._listed(conversation, deadline)
         except PermanentFailure as refusal:
@@ -229,7 +234,8 @@ class MessagingSide:
                 break
             for piece in pieces(each):
                 _take(left, piece)
-        return [piece for piece in pieces(message) if not _take(left, piece)]
+        lately = [each for each in left if each.at is None or each.at >= since - CLOCKS_DIFFER]
+        return [piece for piece in pieces(message) if not _take(lately, piece)]
 
     def _without_said(self, listed: Sequence[Activity], conversation: Conversation) -> list[Activity]:
         """What may be the customer's: without our own texts, and without what was said to the customer.

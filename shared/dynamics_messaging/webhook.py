@@ -108,7 +108,7 @@ class Verifier:
             raise _unauthorized("token_expired")
         if not _number(claims.get("nbf"), default=now) <= now + LEEWAY_SECONDS:
             raise _unauthorized("token_too_early")
-        if claims.get("iss") not in issuers or str(claims.get("tid")).lower() != tenant_id:
+        if str(claims.get("iss")) not in issuers or str(claims.get("tid")).lower() != tenant_id:
             raise _unauthorized("token_of_another_tenant")
         if not _audiences(claims.get("aud")) & webhook.audiences:
             raise _unauthorized("token_for_another_audience")

@@ -112,6 +112,10 @@ class OpenCXEvents:
         self._relay = relay
         self._clock = clock
 
+    def check(self) -> None:
+        """Raise ConfigurationFault or TransientFailure while deliveries cannot be verified."""
+        self._webhook.check()
+
     def receive(self, headers: Mapping[str, str], body: bytes) -> None:
         """Do what one delivery says; when this returns it is done, or stored durably.
 

@@ -94,6 +94,11 @@ class Webhook:
         self._secret = secret
         self._now = now
 
+    def check(self) -> None:
+        """Raise ConfigurationFault or TransientFailure while the scheme or the secret cannot be had."""
+        self._scheme()
+        self._secret(is_refused=False)
+
     def verify(self, headers: Mapping[str, str], body: bytes) -> Delivery:
         """The delivery, if its signature holds with a secret of ours; a rotated secret is fetched once.
 

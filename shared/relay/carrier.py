@@ -169,6 +169,7 @@ class _Step:
             is_over = self._to_rep(side, customer)
         if is_over and self.now.ending != CUSTOMER:
             self.now = replace(self.now, ending=REP)
+            self._write()  # closing comes back as a webhook, which must not be taken for the customer's doing
         if self.now.ending == REP and self._options.closes_session:
             self._close(lambda: customer.close(self.now, deadline=self._deadline()))
         elif self.now.ending == CUSTOMER and not is_over and self._options.ends_conversation:

@@ -12,7 +12,7 @@ stale and stops, so a doubled message, or a lane that was woken twice, costs one
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, wait
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 
 from shared import events
@@ -93,7 +93,7 @@ class Lanes:
         self._wake.sooner(handle, delay_seconds=rest.total_seconds())
         report.seconds = round(self._clock.monotonic() - started, 3)
         if report.crashed or report.slow:
-            events.emit(events.RELAY_LANE, **vars(report))
+            events.emit(events.RELAY_LANE, **asdict(report))
         return report
 
     def step(self, key: str) -> Conversation | None:

@@ -12,7 +12,7 @@ SLOW = timedelta(seconds=5)
 IDLE = timedelta(seconds=15)
 SWEEP, IDLE_SWEEP = timedelta(minutes=2), timedelta(minutes=10)
 
-_WRITING, _THINKING = timedelta(minutes=10), timedelta(minutes=30)
+_RINGING, _WRITING, _THINKING = timedelta(minutes=2), timedelta(minutes=10), timedelta(minutes=30)
 _FIRST_RETRY, _LONGEST_RETRY = timedelta(seconds=2), timedelta(minutes=1)
 
 
@@ -22,7 +22,7 @@ def next_look(conversation: Conversation, *, polls: bool, now: datetime) -> date
     if not polls:  # its news is pushed: this look only finds what a push has lost
         pace = SWEEP if silent < _THINKING else IDLE_SWEEP
     elif silent < _WRITING:
-        pace = QUICK if conversation.has_rep else WAITING
+        pace = QUICK if conversation.has_rep or silent < _RINGING else WAITING
     else:
         pace = SLOW if silent < _THINKING else IDLE
     look = now + pace

@@ -69,10 +69,13 @@ class Relay:
     def closed(self, session_id: str) -> int:
         """OpenCX's session was closed: carry what is left, and end the rep's conversation."""
         now = self._clock.now()
-        return self._touch(
-            session_id,
-            lambda known: replace(known, ending=known.ending or CUSTOMER, contact_poll_at=now, next_at=now),
-        )
+
+        def end(known: Conversation) -> Conversation:
+            if known.ending:  # it is our own closing that comes back
+                return known
+            return replace(known, ending=CUSTOMER, contact_poll_at=now, next_at=now)
+
+        return self._touch(session_id, end)
 
     def pushed(self, conversation: Conversation, entries: Sequence[RepEntry]) -> None:
         """The rep's system has pushed something: it is stored when this returns."""
@@ -91,9 +94,11 @@ class Relay:
         found = self._conversations.of_session(session_id)
         for conversation in found:
             known: Conversation | None = conversation
-            while known is not None and self._conversations.change(change(known)) is None:
+            while known is not None and (changed := change(known)) is not known:
+                if self._conversations.change(changed) is not None:
+                    self._awake(conversation.key)
+                    break
                 known = self._conversations.get(known.key)  # a step was quicker; None: it has ended
-            self._awake(conversation.key)
         return len(found)
 
     def _awake(self, key: str) -> None:

@@ -4,7 +4,8 @@ Through the running Functions host: Salesforce's stand-in on one side, OpenCX's 
 between. Times are taken where a person would see them: when the rep presses enter, and when the message stands in
 OpenCX's history; all processes share one machine's clock.
 
-OpenCX's own limit of 100 requests a minute is lifted in the stand-in: it would bound the replies, not their delay.
+OpenCX's own limit of 100 requests a minute and Salesforce's of 200 tokens a minute are lifted in the stand-ins: they
+would bound how many replies there are and how fast conversations open, not how long a reply takes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import heapq
 import json
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -35,8 +37,9 @@ from shared import http
 from tests.bench.measure import percentile
 
 SECONDS = 60.0
-PERIOD_SECONDS = 10.0
-"""Each rep writes that often, and each customer answers half-way."""
+PERIOD_SECONDS = 60.0
+"""Each rep writes that often, and each customer answers half-way: 200 conversations give 200 replies a minute, which
+is twice what OpenCX's API takes of one key."""
 KEY = "relay-bench-function-key"
 
 
@@ -101,6 +104,7 @@ class Bench:
         self._folder = folder
         self.state = state
         self._session = http.session("")
+        self._hosts: dict[int, Process] = {}
 
     def call(self, standin: str, method: str, route: str, body: object = None) -> Any:
         """One call to a stand-in's control door."""
@@ -111,7 +115,20 @@ class Bench:
 
     @contextmanager
     def host(self, port: int) -> Iterator[Process]:
-        """A Functions host on that port, with an instance's share of threads."""
+        """A Functions host on that port, until the end of the block, however often it is killed meanwhile."""
+        self._hosts[port] = self._start(port)
+        try:
+            yield self._hosts[port]
+        finally:
+            self._hosts[port].stop()
+
+    def kill(self, port: int) -> None:
+        """``kill -9`` of the host on that port; another one takes its place at once."""
+        os.kill(self._hosts[port].pid, signal.SIGKILL)
+        self._hosts[port].stop()
+        self._hosts[port] = self._start(port)
+
+    def _start(self, port: int) -> Process:
         env = environment(self.state, {**os.environ, "HANDOFF_ROUTES": '{"sms": "salesforce"}'})
         env |= {"SANDBOX_FUNCTION_KEY": KEY, "SANDBOX_MASTER_KEY": KEY, "RECONCILE_SCHEDULE": "*/30 * * * * *"}
         made = Process(
@@ -120,11 +137,7 @@ class Bench:
             log=self._folder / f"host-{port}.log",
             env=env,
         )
-        made.start(ready=lambda: _answers(f"http://127.0.0.1:{port}/api/health"))
-        try:
-            yield made
-        finally:
-            made.stop()
+        return made.start(ready=lambda: _answers(f"http://127.0.0.1:{port}/api/health"))
 
     def hand_over(self, port: int, session_id: str) -> str:
         """An SMS conversation goes to Salesforce, and a rep takes it; the conversation's id there."""
@@ -142,8 +155,10 @@ class Bench:
         return conversation_id
 
 
-def run(bench: Bench, ports: list[int], processes: list[Process], *, number: int, seconds: float) -> Measured:
-    """That many open conversations, written in from both sides for a while."""
+def run(
+    bench: Bench, ports: list[int], processes: list[Process], *, number: int, seconds: float, period: float, kills: int
+) -> Measured:
+    """That many open conversations, written in from both sides for a while, and the first host killed so often."""
     sessions = [f"relay-{number}-{len(ports)}-{random.randrange(10**9)}-{each}" for each in range(number)]
     with ThreadPoolExecutor(4) as pool:
         conversations = dict(
@@ -151,25 +166,30 @@ def run(bench: Bench, ports: list[int], processes: list[Process], *, number: int
         )
     said: dict[str, list[tuple[str, float]]] = {session: [] for session in sessions}
     asked: dict[str, list[tuple[str, float]]] = {session: [] for session in sessions}
-    due = [(time.time() + random.random() * PERIOD_SECONDS, session, 0) for session in sessions]
+    due = [(time.time() + random.random() * period, session, 0) for session in sessions]
     heapq.heapify(due)
     time_before = {name: len(bench.call(name, "GET", "requests")) for name in ("salesforce", "opencx")}
     cpu = [psutil.Process(process.pid) for process in processes]
     used = sum(sum(each.cpu_times()[:2]) for each in cpu)
     began = time.time()
-    with ThreadPoolExecutor(8) as people:
+    deaths = [began + seconds * (each + 1) / (kills + 1) for each in range(kills)]
+    with ThreadPoolExecutor(8) as people, ThreadPoolExecutor(1) as killer:
         while due and due[0][0] < began + seconds:
             at, session, count = heapq.heappop(due)
             time.sleep(max(0.0, at - time.time()))
+            if deaths and at > deaths[0]:
+                killer.submit(bench.kill, ports[0])
+                deaths.pop(0)
             people.submit(_write, bench, conversations[session], session, count, said[session], asked[session])
-            heapq.heappush(due, (at + PERIOD_SECONDS / 2 * (0.8 + 0.4 * random.random()), session, count + 1))
+            heapq.heappush(due, (at + period / 2 * (0.8 + 0.4 * random.random()), session, count + 1))
     lasted = time.time() - began
     measured = Measured(number, len(ports))
-    measured.cpu_percent = 100 * (sum(sum(each.cpu_times()[:2]) for each in cpu) - used) / lasted
+    if not kills:
+        measured.cpu_percent = 100 * (sum(sum(each.cpu_times()[:2]) for each in cpu) - used) / lasted
     measured.calls = {
         name: (len(bench.call(name, "GET", "requests")) - before) * 60 / lasted for name, before in time_before.items()
     }
-    _settle(bench, said)
+    _settle(bench, said, asked, conversations)
     for session in sessions:
         history = bench.call("opencx", "GET", f"sessions/{session}")["history"]
         _judge(measured, measured.to_customer, said[session], _agents(history))
@@ -190,14 +210,16 @@ def _write(bench: Bench, conversation_id: str, session: str, count: int, said: l
         bench.call("opencx", "POST", f"sessions/{session}/contact-says", {"text": text})
 
 
-def _settle(bench: Bench, said: Mapping[str, list[tuple[str, float]]]) -> None:
-    """Wait until everything has arrived, for half a minute at most."""
-    deadline = time.time() + 30
-    waiting = [session for session, texts in said.items() if texts]
+def _settle(bench: Bench, said: Mapping[str, Any], asked: Mapping[str, Any], conversations: Mapping[str, str]) -> None:
+    """Wait until everything has arrived, for a minute and a half at most."""
+    deadline = time.time() + 90
+    waiting = list(said)
     while waiting and time.time() < deadline:
         session = waiting[-1]
-        texts = {text for text, _ in _agents(bench.call("opencx", "GET", f"sessions/{session}")["history"])}
-        if said[session][-1][0] in texts:
+        heard = {text for text, _ in _agents(bench.call("opencx", "GET", f"sessions/{session}")["history"])}
+        entries = bench.call("salesforce", "GET", f"conversations/{conversations[session]}")["entries"]
+        shown = {text for text, _ in _customers(entries)}
+        if {text for text, _ in said[session]} <= heard and {text for text, _ in asked[session]} <= shown:
             waiting.pop()
         else:
             time.sleep(0.2)
@@ -256,6 +278,8 @@ def main() -> int:
     parser.add_argument("--open", type=int, nargs="+", default=[1, 50, 200], help="open conversations")
     parser.add_argument("--hosts", type=int, default=1, help="Functions hosts on one storage")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="how long people write")
+    parser.add_argument("--period", type=float, default=PERIOD_SECONDS, help="seconds between two words of a rep")
+    parser.add_argument("--kills", type=int, default=0, help="how often the first host is killed meanwhile")
     chosen = parser.parse_args()
     rows: list[Measured] = []
     with ExitStack() as running:
@@ -273,12 +297,23 @@ def main() -> int:
         os.environ["REQUESTS_CA_BUNDLE"] = str(bench.state["ca_file"])
         bench = Bench(folder, file.read())
         bench.call("opencx", "POST", "limits", {"requests_per_minute": 1_000_000})
+        bench.call("salesforce", "POST", "switches", {"token_requests_per_minute": 1_000_000})
         ports = [17071 + each for each in range(chosen.hosts)]
         processes = [running.enter_context(bench.host(port)) for port in ports]
         url = f"http://127.0.0.1:{ports[0]}/api/opencx/events"
         bench.call("opencx", "POST", "webhook", {"url": url, "secret": OPENCX_WEBHOOK_SECRET})
         for number in chosen.open:
-            rows.append(run(bench, ports, processes, number=number, seconds=chosen.seconds))
+            rows.append(
+                run(
+                    bench,
+                    ports,
+                    processes,
+                    number=number,
+                    seconds=chosen.seconds,
+                    period=chosen.period,
+                    kills=chosen.kills,
+                )
+            )
             print("  ".join(rows[-1].cells()), flush=True)
     widths = [max(len(row[n]) for row in [HEADINGS, *(each.cells() for each in rows)]) for n in range(len(HEADINGS))]
     for cells in [HEADINGS, *(each.cells() for each in rows)]:

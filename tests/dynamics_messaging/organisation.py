@@ -1,5 +1,6 @@
 """An organisation on the stand-ins, and our side of it: each `worker` is a process of its own, nothing in memory."""
 
+import functools
 import json
 import threading
 from collections.abc import Mapping
@@ -44,6 +45,20 @@ LOCK = "a-lock-of-many-letters"
 MANY_SECONDS = 1e9
 
 
+_clocks: list[ManualClock] = []
+
+
+def _seconds() -> float:
+    """The time of the organisation that was made last, seconds since the epoch."""
+    return _clocks[0].now().timestamp()
+
+
+@functools.cache
+def _tokens() -> Tokens:
+    """One signing key for all tests: making one takes as long as some of them."""
+    return Tokens(clock=_seconds)
+
+
 @dataclass
 class Credential:
     """Gives tokens of the Entra stand-in's, without asking it over HTTP."""
@@ -78,8 +93,9 @@ class Organisation:
 
     def __init__(self) -> None:
         self.clock = ManualClock(datetime(2027, 1, 15, 8, 0, tzinfo=UTC))
-        seconds = lambda: self.clock.now().timestamp()  # noqa: E731
-        self.tokens = Tokens(clock=seconds)
+        _clocks[:] = [self.clock]
+        seconds = _seconds
+        self.tokens = _tokens()
         self.entra = Server(Entra([App(TENANT, CLIENT, secrets=("s",))], tokens=self.tokens, clock=seconds), tls=None)
         self.dataverse = DataverseStandIn(
             tokens=self.tokens,
@@ -134,7 +150,7 @@ class Organisation:
             }
         )
 
-    def worker(self, *, contact_match: tuple[str, ...] = ("email",), **more: str) -> Worker:
+    def worker(self, **more: str) -> Worker:
         """A new process."""
         settings = self.settings(**more)
         credential = Credential(self.tokens)
@@ -156,7 +172,7 @@ class Organisation:
             monotonic=self.clock.monotonic,
             now=self.clock.now,
         )
-        people = People(dataverse, contact_match=contact_match)
+        people = People(dataverse, contact_match=("email",))
         destination = MessagingDestination(
             client,
             people=people,

@@ -145,7 +145,7 @@ def test_a_process_that_dies_between_two_calls_loses_nothing(
     class KilledError(BaseException):
         pass
 
-    made = []
+    made: list[object] = []
     once = MessagingClient._call
 
     def counted(self: MessagingClient, *args: object, **options: object) -> object:

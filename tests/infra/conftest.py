@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from pathlib import Path
@@ -26,9 +27,12 @@ SOURCES = ("packages", "compiler") if TABLE.exists() else ("packages",)
 """Whose types the files are checked against: always the packages', and the compiler's where they are there."""
 
 
+_packages = functools.cache(Packages.installed)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say against which types the Bicep files were checked."""
-    packages = ", ".join(Packages.installed().names)
+    packages = ", ".join(_packages().names)
     compiler = "and with the Bicep compiler's" if TABLE.exists() else f"not with the Bicep compiler's: {NO_TABLE}"
     terminalreporter.write_line(f"infra/: types compared with those of {packages}, {compiler}")
 
@@ -76,7 +80,7 @@ def service() -> str:
 @pytest.fixture(scope="session")
 def packages_table() -> Table:
     """The types of Microsoft's azure-mgmt packages."""
-    return Table(package_types.make(Packages.installed(), types_in_use(INFRA)))
+    return Table(package_types.make(_packages(), types_in_use(INFRA)))
 
 
 @pytest.fixture(scope="session")

@@ -95,7 +95,16 @@ def test_the_app_has_the_contracts_routes(host: Host) -> None:
         ("connections", ("GET",), "function"),
         ("health", ("GET",), "anonymous"),
         ("openapi.json", ("GET",), "anonymous"),
+        ("opencx/events", ("POST",), "anonymous"),
+        ("dynamics/{lock}/v3/conversations/{conversation_id}/activities", ("POST",), "anonymous"),
     }
+    queues = {
+        (binding["queueName"], binding["connection"])
+        for function in host.functions
+        for binding in function.bindings
+        if binding["type"] == "queueTrigger"
+    }
+    assert queues == {("opencx-handoffs", "AzureWebJobsStorage"), ("opencx-relay", "AzureWebJobsStorage")}
     timers = [
         binding for function in host.functions for binding in function.bindings if binding["type"] == "timerTrigger"
     ]

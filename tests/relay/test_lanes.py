@@ -246,3 +246,20 @@ def test_crash_is_no_storm() -> None:
 def test_killed_is_not_an_exception() -> None:
     """The doubles' kill reaches the future as it would end a worker: nothing after it is done."""
     assert not issubclass(Killed, Exception)
+
+
+def test_our_own_closing_is_not_the_customers() -> None:
+    """Closing OpenCX's session comes back as a webhook at once: the rep has ended it all the same."""
+    engine = Engine()
+    engine.open()
+    engine.run(3)
+    close = engine.world.opencx.close
+
+    def close_and_tell(conversation: Conversation, *, deadline: float) -> None:
+        close(conversation, deadline=deadline)
+        engine.relay.closed("s1")
+
+    engine.world.opencx.close = close_and_tell  # type: ignore[assignment,method-assign]
+    engine.world.rep.says("", kind=OVER)
+    engine.run(5)
+    assert [ended.ending for ended in engine.world.memory.ended.values()] == ["rep"]
