@@ -72,7 +72,7 @@ class StandIns:
                     "opencx-api-key": OPENCX_API_KEY,
                     "opencx-webhook-secret": OPENCX_WEBHOOK_SECRET,
                     "dynamics-webhook-lock": WEBHOOK_LOCK,
-                    "salesforce-private-key": _pem(key),
+                    "salesforce-private-key": pem(key),
                 },
                 readers=[VAULT_CLIENT_ID],
             )
@@ -214,7 +214,8 @@ def environment(state: State, outside: Mapping[str, str] = os.environ) -> dict[s
     return {**settings(state), **named, **forced}
 
 
-def _pem(key: rsa.RSAPrivateKey) -> str:
+def pem(key: rsa.RSAPrivateKey) -> str:
+    """A private key as it is stored in a vault."""
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     ).decode()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from shared.dataverse.destination import DynamicsDestination
-    from shared.dynamics_messaging.assembly import MessagingParts
+    from shared.dynamics_messaging.assembly import KeyRing, MessagingParts
     from shared.dynamics_messaging.events import DynamicsEvents
     from shared.handoff.attempt import Destination
     from shared.handoff.desk import HandoffDesk
@@ -183,7 +183,14 @@ class Application(Neighbours):
         """What takes Dynamics' webhooks."""
         from shared.dynamics_messaging.assembly import events  # noqa: PLC0415
 
-        return events(self.settings, self.secrets, relay=lambda: self.relay, clock=self.clock)
+        return events(self.settings, self.secrets, relay=lambda: self.relay, keys=self.key_ring, clock=self.clock)
+
+    @Part
+    def key_ring(self) -> KeyRing:
+        """Entra's keys, for Dynamics' webhooks."""
+        from shared.dynamics_messaging.assembly import KeyRing  # noqa: PLC0415
+
+        return KeyRing(self.clock)
 
     @Part
     def write_back(self) -> WriteBack:
@@ -210,7 +217,7 @@ class Application(Neighbours):
     def close(self) -> None:
         """Close every connection; for processes that make more than one application."""
         super().close()
-        for name in ("salesforce", "messaging"):
+        for name in ("salesforce", "messaging", "key_ring"):
             part = self.__dict__.get(name)
             if part is not None:
                 part.close()
@@ -241,8 +248,13 @@ class Application(Neighbours):
         if not self.makes_conversations:
             return self.dynamics
         from shared.dynamics_messaging.either import Either  # noqa: PLC0415
+        from shared.dynamics_messaging.settings import INCIDENT, availability  # noqa: PLC0415
 
-        return Either(records=self.dynamics, conversations=lambda: self.messaging.destination)
+        return Either(
+            records=self.dynamics,
+            conversations=lambda: self.messaging.destination,
+            may_be_incident=availability(self.settings) == INCIDENT,
+        )
 
 
 class _Once:

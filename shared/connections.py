@@ -96,19 +96,17 @@ def _messaging(app: Application) -> Iterator[Check]:
         app.settings,
         app.secrets,
         client=lambda: app.messaging.client,
-        clock=app.clock,
+        keys=app.key_ring,
         deadline=app.clock.monotonic() + BUDGET_SECONDS,
     ).run()
 
 
 def _salesforce(app: Application) -> Iterator[Check]:
-    from shared.ledger.guests import GuestTokens  # noqa: PLC0415 - see shared.app
-    from shared.salesforce.assembly import token_source  # noqa: PLC0415
-    from shared.salesforce.checks import SalesforceChecks  # noqa: PLC0415
+    from shared.salesforce.checks import SalesforceChecks  # noqa: PLC0415 - see shared.app
 
     checks = SalesforceChecks(
         app.settings,
-        tokens=lambda reached: token_source(reached, app.secrets, guests=GuestTokens(app.table), clock=app.clock),
+        tokens=lambda _: app.salesforce.tokens,
         deadline=app.clock.monotonic() + BUDGET_SECONDS / 2,
     )
     yield from checks.run()

@@ -7,7 +7,7 @@ import importlib.util
 import json
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ import pytest
 
 from shared import events
 from shared.handoff.reconciler import Report
+from shared.relay.lanes import LaneReport
+from tests.test_docs import DEPLOYED
 
 ROOT = Path(__file__).resolve().parent.parent
 MONITORING = ROOT / "infra" / "monitoring"
@@ -26,9 +28,34 @@ ALERTS = sorted(name for name in QUERIES if name.startswith("alert-"))
 SAVED = sorted(name for name in QUERIES if not name.startswith("alert-"))
 EVENTS = {name: value for name, value in vars(events).items() if name.isupper() and isinstance(value, str)}
 
-DEPLOYED = (ROOT / "shared", ROOT / "handoff_http", ROOT / "reconcile_timer")
-OUTSIDE = {"shared/handoff/desk.py", "shared/handoff/reconciler.py", "handoff_http/door.py"}
-"""Modules that run outside an attempt: what `events.scope` adds is not on their events."""
+SCOPES: dict[str, Callable[[str], bool]] = {
+    "shared/handoff/attempt.py": lambda name: not name.startswith(NOT_OF_ATTEMPTS),
+    "shared/relay/carrier.py": lambda name: name.startswith(OF_CONVERSATIONS),
+    "shared/opencx/events.py": lambda name: name in {"shared/opencx/events.py", "shared/relay/relay.py"},
+}
+"""Who opens a scope with `events.scope`, and which modules emit inside it."""
+NOT_OF_ATTEMPTS = (
+    "doors/",
+    "shared/dynamics_messaging/events.py",
+    "shared/dynamics_messaging/side.py",
+    "shared/dynamics_messaging/webhook.py",
+    "shared/handoff/desk.py",
+    "shared/handoff/reconciler.py",
+    "shared/opencx/",
+    "shared/relay/carrier.py",
+    "shared/relay/lanes.py",
+    "shared/turnout.py",
+)
+OF_CONVERSATIONS = (
+    "shared/attachments.py",
+    "shared/config/",
+    "shared/dataverse/client.py",
+    "shared/dynamics_messaging/client.py",
+    "shared/dynamics_messaging/side.py",
+    "shared/opencx/side.py",
+    "shared/relay/carrier.py",
+    "shared/salesforce/wire.py",
+)
 
 TRACES = "timestamp: datetime, message: string, severityLevel: int, itemCount: int, operation_Id: string"
 REQUESTS = "timestamp: datetime, name: string, resultCode: string, success: string, itemCount: int"
@@ -44,7 +71,7 @@ Emitted = dict[str, set[str]]
 Read = dict[str, dict[str, Any]]
 
 
-def _keywords(call: ast.Call) -> Iterator[str]:
+def _keywords(call: ast.Call, module: str) -> Iterator[str]:
     """The dimensions that one call of emit or scope names."""
     for keyword in call.keywords:
         if keyword.arg == "exc_info":
@@ -53,7 +80,7 @@ def _keywords(call: ast.Call) -> Iterator[str]:
             yield keyword.arg
         else:  # **asdict(report)
             assert ast.unparse(keyword.value) == "asdict(report)", ast.unparse(keyword.value)
-            yield from (field.name for field in fields(Report))
+            yield from (field.name for field in fields(LaneReport if module == "shared/relay/lanes.py" else Report))
 
 
 def _constants(arguments: list[ast.expr]) -> Iterator[str]:
@@ -69,16 +96,26 @@ def _calls(tree: ast.AST, name: str) -> Iterator[ast.Call]:
             yield node
 
 
-def emitted_by(sources: dict[str, str]) -> Emitted:
+def sources() -> dict[str, str]:
+    """The modules of the deployed code."""
+    files = [file for folder in DEPLOYED for file in folder.rglob("*.py")]
+    return {file.relative_to(ROOT).as_posix(): file.read_text(encoding="utf-8") for file in files}
+
+
+def emitted_by(sources: dict[str, str], *, with_scopes: bool = True) -> Emitted:
     """Each event that these modules emit, with the dimensions that it can carry.
 
     Where a function emits the event that it is given, its callers in the module say which.
     """
     trees = {name: ast.parse(text) for name, text in sources.items()}
-    scope = {name for tree in trees.values() for call in _calls(tree, "events.scope") for name in _keywords(call)}
+    added = {
+        name: {dimension for call in _calls(tree, "events.scope") for dimension in _keywords(call, name)}
+        for name, tree in trees.items()
+    }
+    assert {name for name, dimensions in added.items() if dimensions} <= SCOPES.keys(), "a scope that nobody knows"
     found: Emitted = {}
     for name, tree in trees.items():
-        inside = set() if name in OUTSIDE else scope
+        inside = {each for opener, is_in in SCOPES.items() if is_in(name) for each in added.get(opener, ())}
         for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
             for call in _calls(function, "events.emit"):
                 named = set(_constants(call.args)) or {
@@ -86,7 +123,7 @@ def emitted_by(sources: dict[str, str]) -> Emitted:
                 }
                 assert named, f"{name}: nobody says which event {function.name} emits"
                 for event in named:
-                    found.setdefault(event, set()).update(_keywords(call), inside)
+                    found.setdefault(event, set()).update(_keywords(call, name), inside if with_scopes else ())
     return found
 
 
@@ -117,8 +154,7 @@ def read(queries: dict[str, str], tables: dict[str, str]) -> Read:
 @pytest.fixture(scope="module")
 def emitted() -> Emitted:
     """What the deployed code emits."""
-    files = [file for folder in DEPLOYED for file in folder.rglob("*.py")]
-    return emitted_by({file.relative_to(ROOT).as_posix(): file.read_text(encoding="utf-8") for file in files})
+    return emitted_by(sources())
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +186,8 @@ def test_a_name_that_is_not_emitted_is_found(emitted: Emitted) -> None:
     assert unknown_names(f'{start} "handoff.completed" | summarize max(e.second)', emitted) == {"second"}
     assert unknown_names(f'{start} "handoff.completed" | project e.held_back', emitted) == {"held_back"}
     assert unknown_names(f'{start} "reconcile.done" | project e["handoff_id"], e.held_back', emitted) == {"handoff_id"}
+    assert unknown_names(f'{start} "relay.said" | project e.session_id, e.attempt', emitted) == {"attempt"}
+    assert unknown_names(f'{start} "relay.lane" | project e.slow, e.held_back', emitted) == {"held_back"}
 
 
 def test_an_emit_that_hides_its_event_is_followed() -> None:
@@ -157,10 +195,18 @@ def test_an_emit_that_hides_its_event_is_followed() -> None:
     source = (
         "def later(self): self.tell(1, events.HANDOFF_RETRYING)\n"
         "def tell(self, record, event): events.emit(event, code='x')\n"
-        "def scoped(): return events.scope(attempt=1)\n"
     )
-    assert emitted_by({"shared/handoff/attempt.py": source}) == {"handoff.retrying": {"code", "attempt"}}
-    assert emitted_by({"shared/handoff/desk.py": source}) == {"handoff.retrying": {"code"}}
+    scope = "def scoped(): return events.scope(attempt=1)\n"
+    assert emitted_by({"shared/handoff/attempt.py": source + scope}) == {"handoff.retrying": {"code", "attempt"}}
+    for outside in ("shared/handoff/desk.py", "shared/relay/carrier.py"):
+        found = emitted_by({outside: source, "shared/handoff/attempt.py": scope})
+        assert found == {"handoff.retrying": {"code"}}
+
+
+def test_a_scope_that_nobody_knows_is_found() -> None:
+    """Whoever opens a scope elsewhere must say in SCOPES which modules emit inside it."""
+    with pytest.raises(AssertionError, match="nobody knows"):
+        emitted_by({"shared/handoff/desk.py": "def scoped(): return events.scope(attempt=1)\n"})
 
 
 def test_every_query_is_valid_kql(parsed: Read) -> None:

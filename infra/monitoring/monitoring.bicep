@@ -84,9 +84,54 @@ var alerts = [
     looksBack: 'PT15M'
   }
   {
+    name: 'undelivered'
+    title: 'A message does not reach the other side'
+    text: 'A rep or a customer waits for words that will not come. Runbook: "A message was not delivered".'
+    query: loadTextContent('queries/alert-undelivered.kql')
+    severity: 1
+    window: 'PT15M'
+    looksBack: 'PT15M'
+  }
+  {
+    name: 'relay-waiting'
+    title: 'Open conversations wait'
+    text: 'Messages are kept, and go on once the cause is mended. Runbook: "Conversations wait".'
+    query: loadTextContent('queries/alert-relay-waiting.kql')
+    severity: 1
+    window: 'PT15M'
+    looksBack: 'PT15M'
+  }
+  {
+    name: 'relay-stalled'
+    title: 'The relay loses its wake-ups'
+    text: 'Messages come minutes late. Runbook: "The relay stands still".'
+    query: loadTextContent('queries/alert-relay-stalled.kql')
+    severity: 1
+    window: 'PT15M'
+    looksBack: 'PT15M'
+  }
+  {
+    name: 'replies-late'
+    title: 'More than one in twenty replies takes longer than 10 seconds'
+    text: 'Customers wait for what reps have written already. Runbook: "Messages come late".'
+    query: loadTextContent('queries/alert-replies-late.kql')
+    severity: 2
+    window: 'PT15M'
+    looksBack: 'PT15M'
+  }
+  {
+    name: 'webhook-refused'
+    title: 'Webhooks are refused'
+    text: 'OpenCX or Dynamics 365 signs other than we check, or a stranger tries. Runbook: "A webhook is refused".'
+    query: loadTextContent('queries/alert-webhook-refused.kql')
+    severity: 2
+    window: 'PT15M'
+    looksBack: 'PT15M'
+  }
+  {
     name: 'crashed'
     title: 'The service itself failed'
-    text: 'A bug. The handoff is tried again. Runbook: "The service crashes".'
+    text: 'A bug. What it was at is tried again. Runbook: "The service crashes".'
     query: loadTextContent('queries/alert-crashed.kql')
     severity: 2
     window: 'PT15M'
@@ -112,8 +157,17 @@ var savedQueries = [
   { name: 'retries', title: 'Retries by error', query: loadTextContent('queries/retries.kql') }
   { name: 'paused-systems', title: 'Paused systems', query: loadTextContent('queries/paused-systems.kql') }
   { name: 'round-trips', title: 'Dataverse calls a handoff', query: loadTextContent('queries/round-trips.kql') }
-  { name: 'throttled', title: 'Dataverse answers 429', query: loadTextContent('queries/throttled.kql') }
+  { name: 'throttled', title: 'Answers of 429', query: loadTextContent('queries/throttled.kql') }
   { name: 'dataverse-answers', title: 'Dataverse answers', query: loadTextContent('queries/dataverse-answers.kql') }
+  { name: 'conversations', title: 'Conversations and messages', query: loadTextContent('queries/conversations.kql') }
+  { name: 'open-conversations', title: 'Open conversations', query: loadTextContent('queries/open-conversations.kql') }
+  { name: 'reply-delay', title: 'Seconds to the other side', query: loadTextContent('queries/reply-delay.kql') }
+  { name: 'relay-waiting', title: 'Why conversations wait', query: loadTextContent('queries/relay-waiting.kql') }
+  { name: 'undelivered', title: 'What did not arrive', query: loadTextContent('queries/undelivered.kql') }
+  { name: 'webhooks', title: 'Webhooks', query: loadTextContent('queries/webhooks.kql') }
+  { name: 'lanes', title: 'Does the relay keep going', query: loadTextContent('queries/lanes.kql') }
+  { name: 'salesforce-answers', title: 'Salesforce answers', query: loadTextContent('queries/salesforce-answers.kql') }
+  { name: 'messaging-answers', title: 'Messaging APIs answer', query: loadTextContent('queries/messaging-answers.kql') }
   { name: 'timer-runs', title: 'Timer runs', query: loadTextContent('queries/timer-runs.kql') }
   { name: 'left-out', title: 'Parts left out', query: loadTextContent('queries/left-out.kql') }
   { name: 'refused-requests', title: 'Refused requests', query: loadTextContent('queries/refused-requests.kql') }

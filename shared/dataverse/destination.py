@@ -67,6 +67,11 @@ class DynamicsDestination:
             return self._deliver_chat(handoff, text, deadline)
         return self._deliver_incident(handoff, text, deadline)
 
+    def has_incident(self, handoff: Handoff, *, deadline: float) -> bool:
+        """Whether an earlier try has written an incident for this handoff. One call."""
+        incident_id = incidents.id_of(handoff, environment=self._client.origin)
+        return self._client.get(f"incidents({incident_id})?$select=incidentid", deadline=deadline).is_success
+
     def _deliver_incident(self, handoff: Handoff, text: Document, deadline: float) -> Outcome:
         contact = contacts.usable(handoff.contact)
         is_caller = contact.email is None

@@ -21,6 +21,11 @@ _OURS = ("incidentid", "description", "customerid", "primarycontactid")
 """Columns that ticket properties may not set: they carry the id, the conversation and the customer."""
 
 
+def id_of(handoff: Handoff, *, environment: str) -> str:
+    """The GUID of the incident of this handoff."""
+    return record_id(environment=environment, kind="incident", handoff_id=handoff.handoff_id)
+
+
 def plan(
     handoff: Handoff,
     document: Document,
@@ -51,7 +56,7 @@ def plan(
     elif defaults.fallback_customer:
         kind = "account" if defaults.fallback_customer.startswith("accounts") else "contact"
         made.columns[f"customerid_{kind}{BIND}"] = f"/{defaults.fallback_customer}"
-    incident_id = record_id(environment=environment, kind="incident", handoff_id=handoff.handoff_id)
+    incident_id = id_of(handoff, environment=environment)
     written = Plan(
         record=Row("incidents", "incident", incident_id, made.columns, made.spare),
         document=document,

@@ -65,30 +65,50 @@ def assemble(
     return MessagingParts(client, destination, side)
 
 
+class KeyRing:
+    """Entra's keys, one set for each way in which the webhook is set up."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._made: dict[settings.Webhook, SigningKeys] = {}
+
+    def __call__(self, webhook: settings.Webhook) -> SigningKeys:
+        """The keys for that."""
+        known = self._made.get(webhook)
+        if known is None:
+            made = SigningKeys(authority=webhook.authority, tenant=webhook.tenant, monotonic=self._clock.monotonic)
+            known = self._made.setdefault(webhook, made)
+        return known
+
+    def close(self) -> None:
+        """Close the connections."""
+        for keys in self._made.values():
+            keys.close()
+        self._made.clear()
+
+
 def checks(
-    given: Settings, secrets: Secrets, *, client: Callable[[], MessagingClient], clock: Clock, deadline: float
+    given: Settings, secrets: Secrets, *, client: Callable[[], MessagingClient], keys: KeyRing, deadline: float
 ) -> MessagingChecks:
     """The rows of ``/api/connections``."""
     return MessagingChecks(
         client,
         settings=lambda: settings.messaging(given),
         webhook=lambda: settings.webhook(given),
-        keys=lambda webhook: _keys(webhook, clock),
+        keys=keys,
         lock=lambda: secrets.get(settings.LOCK, system=MESSAGING),
         deadline=deadline,
     )
 
 
-def events(given: Settings, secrets: Secrets, *, relay: Callable[[], Relay], clock: Clock) -> DynamicsEvents:
+def events(
+    given: Settings, secrets: Secrets, *, relay: Callable[[], Relay], keys: KeyRing, clock: Clock
+) -> DynamicsEvents:
     """What takes the webhook's requests."""
 
     @functools.cache
     def wanted() -> settings.Webhook:
         return settings.webhook(given)
-
-    @functools.cache
-    def keys(webhook: settings.Webhook) -> SigningKeys:
-        return _keys(webhook, clock)
 
     verifier = Verifier(wanted, keys=keys, lock=lambda: secrets.get(settings.LOCK, system=MESSAGING), now=clock.now)
     return DynamicsEvents(
@@ -113,7 +133,3 @@ def _client(
     return MessagingClient(
         messaging.origin, organization=organization, tokens=tokens, monotonic=clock.monotonic, now=clock.now
     )
-
-
-def _keys(webhook: settings.Webhook, clock: Clock) -> SigningKeys:
-    return SigningKeys(authority=webhook.authority, tenant=webhook.tenant, monotonic=clock.monotonic)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from shared.dynamics_messaging import names
 from shared.dynamics_messaging.activity import Activity, read
 from shared.dynamics_messaging.pieces import Piece, pieces
 from shared.dynamics_messaging.webhook import is_ours
@@ -70,12 +71,14 @@ def sort(
                 customers.append(found)
             elif conversation.contact_cursor is not None and message.at <= conversation.contact_cursor:
                 lost += 1
+    our_id = names.customer_id(conversation.handoff_id)
+    says_who = any(each.sender_id == our_id for each in (*own, *customers))
     senders = {each.sender_id for each in customers if each.sender_id}
-    rest = [each for each in rest if each.sender_id not in senders or not each.sender_id]
+    rest = [each for each in rest if each.sender_id not in senders]
     is_sure = lost <= conversation.undelivered
 
     def is_told(activity: Activity) -> bool:
-        if activity.sender_id and senders:
+        if says_who and activity.sender_id:
             return True
         return is_sure and not (automated_senders and not (activity.sender_id or activity.sender_name))
 

@@ -48,6 +48,8 @@ CLOSING_TRIES = 10
 FORGOTTEN_AFTER = timedelta(days=30)
 REP, CUSTOMER, SILENCE = "rep", "customer", "silence"
 UNREACHABLE = "unreachable"
+REFUSED = "!"
+"""Before a text's digest in ``Conversation.said``: how often OpenCX has refused it for good."""
 
 
 class Taken(Exception):
@@ -206,7 +208,7 @@ class _Step:
             if entry.kind == MESSAGE:
                 text = cursor.short(entry_text(entry))
                 times[text] = times.get(text, 0) + 1
-                if times[text] <= self.now.said.get(text, 0):
+                if times[text] <= self.now.said.get(text, 0) + self.now.said.get(REFUSED + text, 0):
                     continue
             missed.append(entry)
         return missed
@@ -240,11 +242,11 @@ class _Step:
         if self._send(TO_CUSTOMER, entry.delivery, send):
             self._said(entry)
         else:
+            self.now = replace(self.now, said=_one_more(self.now.said, REFUSED + cursor.short(entry_text(entry))))
             self._see(entry)
 
     def _said(self, entry: RepEntry) -> None:
-        text = cursor.short(entry_text(entry))
-        said: Mapping[str, int] = {**self.now.said, text: self.now.said.get(text, 0) + 1}
+        said = _one_more(self.now.said, cursor.short(entry_text(entry)))
         now = self._clock.now()
         self.now = replace(
             self.now, said=said, to_customer=self.now.to_customer + 1, active_at=now, has_rep=True, claim=None
@@ -393,6 +395,10 @@ class _Step:
 
     def _deadline(self) -> float:
         return self._clock.monotonic() + SEND_SECONDS
+
+
+def _one_more(counts: Mapping[str, int], name: str) -> dict[str, int]:
+    return {**counts, name: counts.get(name, 0) + 1}
 
 
 def entry_text(entry: RepEntry) -> str:

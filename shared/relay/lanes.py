@@ -135,8 +135,9 @@ class Lanes:
                 continue
             if lane is not None and lane.at is not None and lane.at <= now + timedelta(seconds=WATCH_SECONDS):
                 continue
-            due = [each for each in self._conversations.of_lane(name) if (each.next_at or now) <= now]
-            if due or ((lane is None or lane.at is None) and self._conversations.of_lane(name, most=1)):
+            found = self._conversations.of_lane(name)
+            rests = lane is None or lane.at is None
+            if found and (rests or any((each.next_at or now) <= now for each in found)):
                 self.nudge_now(name)
                 woken += 1
         return woken

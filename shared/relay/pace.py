@@ -19,7 +19,9 @@ _FIRST_RETRY, _LONGEST_RETRY = timedelta(seconds=2), timedelta(minutes=1)
 def next_look(conversation: Conversation, *, polls: bool, now: datetime) -> datetime:
     """When to look at a conversation again, if nobody wakes it."""
     silent = now - (conversation.active_at or conversation.opened_at)
-    if not polls:  # its news is pushed: this look only finds what a push has lost
+    if not polls and conversation.swept_at is None:  # a rep has left: whether that was the end must be asked
+        pace = SLOW
+    elif not polls:  # its news is pushed: this look only finds what a push has lost
         pace = SWEEP if silent < _THINKING else IDLE_SWEEP
     elif silent < _WRITING:
         pace = QUICK if conversation.has_rep or silent < _RINGING else WAITING

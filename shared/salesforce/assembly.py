@@ -8,7 +8,7 @@ from shared.config.settings import Settings
 from shared.salesforce.client import SalesforceClient
 from shared.salesforce.destination import SalesforceDestination
 from shared.salesforce.files import Fetch
-from shared.salesforce.settings import Access, access
+from shared.salesforce.settings import access
 from shared.salesforce.side import SalesforceSide
 from shared.salesforce.token import GuestTokens, TokenSource
 from shared.salesforce.wire import Wire
@@ -19,6 +19,7 @@ class Salesforce:
     """One org: where handoffs go, and where messages are carried to and from."""
 
     wire: Wire
+    tokens: TokenSource
     destination: SalesforceDestination
     side: SalesforceSide
 
@@ -37,12 +38,7 @@ def assemble(
     client = SalesforceClient(reached, wire=wire, tokens=tokens)
     return Salesforce(
         wire,
+        tokens,
         SalesforceDestination(client, tokens=tokens, access=reached, fetch=fetch, monotonic=clock.monotonic),
         SalesforceSide(client, tokens=tokens, reopens=reached.reopens, fetch=fetch, now=clock.now),
     )
-
-
-def token_source(reached: Access, secrets: Secrets, *, guests: GuestTokens, clock: Clock) -> TokenSource:
-    """Tokens for a look whether the org lets the service in."""
-    wire = Wire(reached.origin, monotonic=clock.monotonic, now=clock.now)
-    return TokenSource(reached, wire=wire, secrets=secrets, guests=guests, clock=clock)

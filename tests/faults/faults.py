@@ -9,7 +9,7 @@ import urllib3
 from requests.exceptions import ConnectionError as NoConnection
 from requests.exceptions import ReadTimeout
 
-from tests.faults.wire import DATAVERSE, ENTRA, OPENCX, TABLES, Call, Fault, Killed
+from tests.faults.wire import DATAVERSE, ENTRA, MESSAGING, OPENCX, QUEUES, SALESFORCE, TABLES, Call, Fault, Killed
 
 HTML = b"<html><head><title>502 Bad Gateway</title></head><body><h1>Bad Gateway</h1></body></html>"
 RETRY_AFTER_SECONDS = 7
@@ -125,6 +125,11 @@ _TABLE_CODES = {
     500: "InternalError",
     503: "ServerBusy",
 }
+_QUEUE_CODES = {
+    **_TABLE_CODES,
+    409: "OperationTimedOut",
+    412: "ConditionNotMet",
+}
 _DATAVERSE_CODES = {403: "0x80040220", 409: "0x80060891", 412: "0x80060882", 429: "0x80072322"}
 _AADSTS = {401: 7000215, 429: 50196, 500: 90033, 503: 90033}
 
@@ -143,6 +148,14 @@ def _body(call: Call, code: int) -> tuple[bytes, str, int]:
         text = f"AADSTS{number}: The server said no." if number else "The server said no."
         answer = {"error": "invalid_client" if code == 401 else "temporarily_unavailable", "error_description": text}
         return json.dumps(answer).encode(), json_type, code
+    if call.system == QUEUES:
+        error = f"<?xml version=\"1.0\"?><Error><Code>{_QUEUE_CODES[code]}</Code><Message>No.</Message></Error>"
+        return error.encode(), "application/xml", code
+    if call.system == SALESFORCE:
+        return json.dumps({"errorCode": "ERROR", "message": "The server said no."}).encode(), json_type, code
+    if call.system == MESSAGING:
+        problem = {"title": "Error", "status": code, "detail": "The server said no."}
+        return json.dumps(problem).encode(), "application/problem+json", code
     if call.system == OPENCX:
         answer_of_opencx = {"statusCode": code, "error": "Error", "message": "The server said no."}
         return json.dumps(answer_of_opencx).encode(), json_type, code

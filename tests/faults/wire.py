@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 from unittest.mock import patch
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import requests
 import urllib3
@@ -25,6 +25,7 @@ type Fault = Callable[["Call"], requests.Response]
 type Plan = Callable[["Call"], Fault | None]
 
 DATAVERSE, TABLES, ENTRA, VAULT, OPENCX = "dataverse", "tables", "entra", "vault", "opencx"
+SALESFORCE, MESSAGING, QUEUES = "salesforce", "messaging", "queue"
 
 _IDS = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|[0-9a-f]{32,}")
 
@@ -66,18 +67,8 @@ class Call:
         return response
 
     def answer(self, status: int, body: bytes, headers: Mapping[str, str]) -> requests.Response:
-        """An answer that nobody sent. Fewer bytes than a ``Content-Length`` says break off, as on a real line."""
-        raw = urllib3.HTTPResponse(
-            body=io.BytesIO(body),
-            headers={"Content-Length": str(len(body)), **headers},
-            status=status,
-            version=11,
-            reason=HTTPStatus(status).phrase,
-            preload_content=False,
-            enforce_content_length=True,
-            request_method=str(self.request.method),
-        )
-        return self.adapter.build_response(self.request, raw)
+        """An answer that nobody sent."""
+        return answer(self.adapter, self.request, status, body, headers)
 
     def wait(self) -> None:
         """Wait as long as this call waits for an answer."""
@@ -86,17 +77,36 @@ class Call:
         self.clock.sleep(float(seconds or 60.0))
 
 
+def answer(
+    adapter: HTTPAdapter, request: requests.PreparedRequest, status: int, body: bytes, headers: Mapping[str, str]
+) -> requests.Response:
+    """A response without a line. Fewer bytes than a ``Content-Length`` says break off, as on a real one."""
+    raw = urllib3.HTTPResponse(
+        body=io.BytesIO(body),
+        headers={"Content-Length": str(len(body)), **headers},
+        status=status,
+        version=11,
+        reason=HTTPStatus(status).phrase,
+        preload_content=False,
+        enforce_content_length=True,
+        request_method=str(request.method),
+    )
+    return adapter.build_response(request, raw)
+
+
 class Wire:
     """Stands between the service and the stand-ins.
 
     Attributes:
         systems: the system behind each ``host:port``.
+        substitutes: what answers for a system instead of a server.
         trace: the names of the calls since the last `begin`.
     """
 
     def __init__(self, clock: SimClock) -> None:
         self.clock = clock
         self.systems: dict[str, str] = {}
+        self.substitutes: dict[str, Send] = {}
         self.trace: list[str] = []
         self._plan: Plan | None = None
         self._local = threading.local()
@@ -149,6 +159,7 @@ class Wire:
         self, original: Send, adapter: HTTPAdapter, request: requests.PreparedRequest, options: Mapping[str, Any]
     ) -> requests.Response:
         system = self.systems.get(urlsplit(str(request.url)).netloc, "")
+        original = self.substitutes.get(system, original)
         if not system or getattr(self._local, "silent", False):
             return original(adapter, request, **options)
         scope = getattr(self._local, "scope", "")
@@ -167,13 +178,36 @@ def _name(system: str, request: requests.PreparedRequest) -> str:
     path = _IDS.sub("*", urlsplit(str(request.url)).path)
     body = request.body or b""
     text = body if isinstance(body, str) else bytes(body).decode("utf-8", "replace")
-    what = path.rpartition("/api/data/v9.2/")[2] if system == DATAVERSE else path.rpartition("devstoreaccount1/")[2]
+    what = path.rpartition(_ROOTS.get(system, "devstoreaccount1/"))[2]
     if path.endswith("$batch"):
         what = "write" if "PATCH " in text or "PUT " in text or "POST http" in text else "read"
     elif system == ENTRA and "scope=" in text:
         what = "token of the vault" if "vault" in text else "token of Dataverse"
+        what = "token of Messaging" if quote(_MESSAGING_SCOPE, safe="") in text else what
     elif system == TABLES and "RowKey='" in what:
-        what = "system" if "'sys'" in what else "record"
+        key = what.partition("RowKey='")[2]
+        kinds = (name for start, name in _ROWS.items() if unquote(key).startswith(start))
+        what = "lane" if "PartitionKey='lanes'" in what else next(kinds, "record")
     elif system == TABLES and what.endswith("()"):
         what = "range"
+    elif system == QUEUES:
+        what = "put" if request.method == "POST" else "update" if "/messages/" in what else "make"
+    elif system in (OPENCX, VAULT):
+        what = "/".join("*" if part.startswith(("session-", "talk-")) else part for part in what.split("/"))
     return f"{system} {request.method} {what}"
+
+
+_ROOTS = {
+    DATAVERSE: "/api/data/v9.2/",
+    SALESFORCE: "/iamessage/api/v2/",
+    MESSAGING: "/api/v1.0/consumer/",
+}
+_ROWS = {
+    "sys'": "system",
+    "o:": "conversation",
+    "t:": "trace",
+    "i:": "inbox",
+    "salesforce:": "index",
+    "dynamics365:": "index",
+}
+_MESSAGING_SCOPE = "-c.crm.dynamics.com"

@@ -16,14 +16,17 @@ from unittest.mock import patch
 from azure.core.pipeline.transport import HttpTransport
 from azure.data.tables import TableClient, TableServiceClient
 from azure.keyvault.secrets._shared import HttpChallengeCache
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from sandbox import standins
 from sandbox.azurite import Azurite
 from sandbox.certificates import Authority
 from sandbox.dataverse.standin import DataverseStandIn
+from sandbox.dynamics_messaging import DynamicsMessaging
 from sandbox.entra import App, Entra
 from sandbox.key_vault import RESOURCE, KeyVault
 from sandbox.opencx import OpenCX
+from sandbox.salesforce import Salesforce
 from sandbox.server import Server, StandIn
 from shared import events
 from shared.app import Application
@@ -33,7 +36,23 @@ from shared.handoff.desk import Answer
 from shared.handoff.model import Handoff
 from shared.ledger.table import TABLE_NAME
 from tests.faults.clock import SimClock
-from tests.faults.wire import DATAVERSE, ENTRA, OPENCX, TABLES, VAULT, Killed, Wire
+from tests.faults.doors import Doors
+from tests.faults.queues import Queues
+from tests.faults.wire import (
+    DATAVERSE,
+    ENTRA,
+    MESSAGING,
+    OPENCX,
+    QUEUES,
+    SALESFORCE,
+    TABLES,
+    VAULT,
+    Killed,
+    Wire,
+)
+
+
+_CRASHES = (events.HANDOFF_CRASHED, events.RELAY_CRASHED)
 
 
 class World:
@@ -42,7 +61,9 @@ class World:
     Attributes:
         clock: everybody's time.
         wire: what the service's calls go through.
-        dataverse, entra, vault, opencx: the stand-ins.
+        dataverse, entra, vault, opencx, salesforce, messaging: the stand-ins.
+        queues: the storage queues, on simulated time.
+        doors: the webhooks, on simulated time.
         environ: the app settings; `application` reads them.
         crashes: what the service's own log calls a crash.
     """
@@ -64,12 +85,16 @@ class World:
             clock=self.clock.time,
         )
         self.dataverse_server = self._server(self.dataverse)
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self.vault = KeyVault(
             self.entra.tokens,
             authority=f"{self._entra.url}/{standins.TENANT_ID}",
             secrets={
                 "dynamics-client-secret": standins.DYNAMICS_CLIENT_SECRET,
+                "dynamics-webhook-lock": standins.WEBHOOK_LOCK,
                 "opencx-api-key": standins.OPENCX_API_KEY,
+                "opencx-webhook-secret": standins.OPENCX_WEBHOOK_SECRET,
+                "salesforce-private-key": standins.pem(key),
             },
             readers=[standins.VAULT_CLIENT_ID],
             clock=self.clock.time,
@@ -77,6 +102,26 @@ class World:
         self._vault = self._server(self.vault)
         self.opencx = OpenCX(api_key=standins.OPENCX_API_KEY, clock=self.clock.time)
         self._opencx = self._server(self.opencx)
+        self.salesforce = Salesforce(
+            org_id=standins.SALESFORCE_ORG_ID,
+            developer_name=standins.SALESFORCE_DEPLOYMENT,
+            issuer=standins.SALESFORCE_ISSUER,
+            keys={standins.SALESFORCE_KEY_ID: key.public_key()},
+            clock=self.clock.time,
+        )
+        self._salesforce = self._server(self.salesforce)
+        self.messaging = DynamicsMessaging(
+            tokens=self.entra.tokens,
+            tenant_id=standins.TENANT_ID,
+            client_id=standins.DYNAMICS_CLIENT_ID,
+            audience=standins.MESSAGING_AUDIENCE,
+            authority=self._entra.url,
+            dataverse=self.dataverse,
+            clock=self.clock.time,
+        )
+        self._messaging = self._server(self.messaging)
+        self.doors = Doors(self.clock, opencx=self.opencx, messaging=self.messaging)
+        self.queues = Queues(self.clock)
         self.register(standins.DYNAMICS_CLIENT_SECRET)
         vault_app = App(
             standins.TENANT_ID,
@@ -95,7 +140,7 @@ class World:
             standins.TENANT_ID,
             standins.DYNAMICS_CLIENT_ID,
             secrets=secrets,
-            resources=(self.dataverse_server.url, *resources),
+            resources=(self.dataverse_server.url, standins.MESSAGING_AUDIENCE, *resources),
         )
         self.entra.register(app)
 
@@ -103,7 +148,7 @@ class World:
         with ExitStack() as starting:
             starting.callback(shutil.rmtree, self._folder)
             starting.enter_context(self.azurite)
-            for server in (self._entra, self.dataverse_server, self._vault, self._opencx):
+            for server in self._servers:
                 starting.enter_context(server)
             self.environ = standins.environment(self._state(), {})
             starting.enter_context(patch.dict(os.environ, self.environ))
@@ -116,8 +161,12 @@ class World:
                 self.dataverse_server.url.removeprefix("https://"): DATAVERSE,
                 self._vault.url.removeprefix("https://"): VAULT,
                 self._opencx.url.removeprefix("https://"): OPENCX,
+                self._salesforce.url.removeprefix("https://"): SALESFORCE,
+                self._messaging.url.removeprefix("https://"): MESSAGING,
                 self.azurite.endpoint("Table").split("/")[2]: TABLES,
+                self.azurite.endpoint("Queue").split("/")[2]: QUEUES,
             }
+            self.wire.substitutes = {QUEUES: self.queues.handle}
             self._tables = starting.enter_context(
                 TableServiceClient.from_connection_string(self.azurite.connection_string)
             )
@@ -134,9 +183,11 @@ class World:
         self.wire.begin()
         self.clock.forget()
         self.crashes.clear()
-        for standin in (self.dataverse, self.opencx, self.vault, self.entra):
+        self.queues.reset()
+        for standin in (self.dataverse, self.opencx, self.vault, self.entra, self.salesforce, self.messaging):
             standin.reset()
-        for server in (self.dataverse_server, self._opencx, self._vault, self._entra):
+        self.doors.reset()
+        for server in self._servers:
             server.faults.clear()
             server.journal.clear()
         with self.wire.silence():
@@ -165,6 +216,17 @@ class World:
         assert self._tables is not None
         return self._tables.get_table_client(TABLE_NAME)
 
+    @property
+    def _servers(self) -> tuple[Server, ...]:
+        return (
+            self._entra,
+            self.dataverse_server,
+            self._vault,
+            self._opencx,
+            self._salesforce,
+            self._messaging,
+        )
+
     def _server(self, standin: StandIn) -> Server:
         return Server(standin, tls=self._authority.server_context(), clock=self.clock.time)
 
@@ -179,6 +241,8 @@ class World:
             "entra": {"url": self._entra.url},
             "key_vault": {"url": self._vault.url},
             "opencx": {"url": self._opencx.url},
+            "salesforce": {"url": self._salesforce.url},
+            "dynamics_messaging": {"url": self._messaging.url},
             "tables": {"connection_string": self.azurite.connection_string},
         }
 
@@ -192,7 +256,7 @@ class World:
         class Watch(logging.Handler):
             def emit(self, record: logging.LogRecord) -> None:
                 event = json.loads(record.getMessage())
-                if event["event"] == events.HANDOFF_CRASHED and event.get("error") != Killed.__name__:
+                if event["event"] in _CRASHES and event.get("error") != Killed.__name__:
                     with lock:
                         crashes.append(f"{event.get('error')} at {event.get('where')}")
 
