@@ -70,9 +70,9 @@ def _first_of(node: ast.expr) -> Iterator[str]:
 
 
 def _codes_of(node: ast.AST) -> Iterator[str]:
-    """The codes that one piece of code gives away: `code=`, `code =`, a default of `code`, Notice and LastError."""
-    if isinstance(node, ast.keyword) and node.arg == "code":
-        yield from _texts(node.value)
+    """The codes that one piece of code gives away: `code=`, `error_code=`, `code =`, a default of `code`, Notice and LastError."""
+    if isinstance(node, ast.keyword) and node.arg in {"code", "error_code"}:
+        yield from filter(None, _texts(node.value))
     elif isinstance(node, ast.arguments):
         pairs = zip(node.kwonlyargs, node.kw_defaults, strict=True)
         yield from (text for argument, default in pairs if argument.arg == "code" for text in _texts(default))

@@ -108,9 +108,11 @@ class Carrier:
             except Taken:
                 return None
 
-    def _later(self, conversation: Conversation, failure: TransientFailure | ConfigurationFault) -> Conversation:
+    def _later(
+        self, conversation: Conversation, failure: TransientFailure | ConfigurationFault | PermanentFailure
+    ) -> Conversation:
         failures = conversation.failures + 1
-        asked = CONFIGURATION_WAIT_SECONDS if isinstance(failure, ConfigurationFault) else failure.retry_after_seconds
+        asked = failure.retry_after_seconds if isinstance(failure, TransientFailure) else CONFIGURATION_WAIT_SECONDS
         next_at = self._clock.now() + pace.retry_wait(failures, at_least_seconds=asked)
         if conversation.claim is not None:
             next_at = max(next_at, conversation.claim.until)
@@ -141,7 +143,7 @@ class _Step:
             self._carry(side, self._make_customer())
             if self.now.failures:
                 self.now = replace(self.now, failures=0, error_code="")
-        except (TransientFailure, ConfigurationFault) as failure:
+        except (TransientFailure, ConfigurationFault, PermanentFailure) as failure:
             self.now = self._later(self.now, failure)
             return self._written()
         if self.now.ending:

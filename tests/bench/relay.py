@@ -1,8 +1,8 @@
 """`python -m tests.bench.relay [--open 1 50 200]`: how soon a rep's words reach OpenCX, and a customer's the rep.
 
-Through the running Functions host: Salesforce's stand-in on one side, OpenCX's on the other, Azurite's queue and table
-between. Times are taken where a person would see them: when the rep presses enter, and when the message stands in
-OpenCX's history; all processes share one machine's clock.
+Through the running Functions host: the stand-in of Salesforce or Dynamics 365 on one side, OpenCX's on the other,
+Azurite's queue and table between. Times are taken where a person would see them: when the rep presses enter, and when
+the message stands in OpenCX's history; all processes share one machine's clock.
 
 OpenCX's own limit of 100 requests a minute and Salesforce's of 200 tokens a minute are lifted in the stand-ins: they
 would bound how many replies there are and how fast conversations open, not how long a reply takes.
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import heapq
-import json
 import os
 import random
 import signal
@@ -31,7 +30,7 @@ import psutil
 import requests
 
 from sandbox.process import Process
-from sandbox.standins import OPENCX_WEBHOOK_SECRET, State, environment
+from sandbox.standins import OPENCX_WEBHOOK_SECRET, WEBHOOK_LOCK, State, environment
 from sandbox.state import StateFile
 from shared import http
 from tests.bench.measure import percentile
@@ -97,10 +96,44 @@ HEADINGS = (
 )
 
 
+@dataclass(frozen=True)
+class System:
+    """Where the reps are.
+
+    Attributes:
+        standin: its stand-in.
+        channel, target: of the handoffs.
+        id_field: of the answer to a handoff.
+        entries: the field of a conversation, as its stand-in shows it, that holds the messages.
+        settings: of the hosts.
+    """
+
+    standin: str
+    channel: str
+    target: str
+    id_field: str
+    entries: str
+    settings: Mapping[str, str]
+
+
+SYSTEMS = {
+    "salesforce": System("salesforce", "sms", "salesforce", "salesforce_conversation_id", "entries", {}),
+    "dynamics": System(
+        "dynamics_messaging",
+        "whatsapp",
+        "dynamics365",
+        "dynamics365_chat_id",
+        "activities",
+        {"LIVE_WORK_ITEM_PRESET": "messaging"},
+    ),
+}
+
+
 class Bench:
     """The sandbox in one process, hosts in processes of their own, and this one as reps and customers."""
 
-    def __init__(self, folder: Path, state: State) -> None:
+    def __init__(self, folder: Path, state: State, system: System) -> None:
+        self.system = system
         self._folder = folder
         self.state = state
         self._session = http.session("")
@@ -129,7 +162,7 @@ class Bench:
         self._hosts[port] = self._start(port)
 
     def _start(self, port: int) -> Process:
-        env = environment(self.state, {**os.environ, "HANDOFF_ROUTES": '{"sms": "salesforce"}'})
+        env = environment(self.state, {**os.environ, **self.system.settings})
         env |= {"SANDBOX_FUNCTION_KEY": KEY, "SANDBOX_MASTER_KEY": KEY, "RECONCILE_SCHEDULE": "*/30 * * * * *"}
         made = Process(
             f"host {port}",
@@ -140,18 +173,25 @@ class Bench:
         return made.start(ready=lambda: _answers(f"http://127.0.0.1:{port}/api/health"))
 
     def hand_over(self, port: int, session_id: str) -> str:
-        """An SMS conversation goes to Salesforce, and a rep takes it; the conversation's id there."""
+        """A conversation goes to the system, and a rep takes it; the conversation's id there."""
         contact = {"name": "Jo Doe", "phone_number": "+12025550100"}
-        self.call("opencx", "POST", "sessions", {"id": session_id, "channel": "sms", "contact": contact})
+        self.call("opencx", "POST", "sessions", {"id": session_id, "channel": self.system.channel})
         turns = [{"role": ("user", "ai")[n % 2], "text": f"turn {n}", "at": _text(time.time())} for n in range(6)]
-        body = {"session_id": session_id, "channel": "sms", "contact": contact, "transcript": turns, "summary": "Help"}
+        body = {
+            "session_id": session_id,
+            "channel": self.system.channel,
+            "target": self.system.target,
+            "contact": contact,
+            "transcript": turns,
+            "summary": "Help",
+        }
         url = f"http://127.0.0.1:{port}/api/handoff"
         answer = self._session.post(url, json=body, headers={"x-functions-key": KEY}, timeout=60)
         found = answer.json()
         if answer.status_code not in (200, 201):
             raise RuntimeError(f"{answer.status_code}: {found}")
-        conversation_id = str(found["salesforce_conversation_id"])
-        self.call("salesforce", "POST", f"rep/{conversation_id}/accept", {"name": "Sara"})
+        conversation_id = str(found[self.system.id_field])
+        self.call(self.system.standin, "POST", f"rep/{conversation_id}/accept", {})
         return conversation_id
 
 
@@ -168,7 +208,7 @@ def run(
     asked: dict[str, list[tuple[str, float]]] = {session: [] for session in sessions}
     due = [(time.time() + random.random() * period, session, 0) for session in sessions]
     heapq.heapify(due)
-    time_before = {name: len(bench.call(name, "GET", "requests")) for name in ("salesforce", "opencx")}
+    time_before = {name: len(bench.call(name, "GET", "requests")) for name in (bench.system.standin, "opencx")}
     cpu = [psutil.Process(process.pid) for process in processes]
     used = sum(sum(each.cpu_times()[:2]) for each in cpu)
     began = time.time()
@@ -193,10 +233,9 @@ def run(
     for session in sessions:
         history = bench.call("opencx", "GET", f"sessions/{session}")["history"]
         _judge(measured, measured.to_customer, said[session], _agents(history))
-        seen = bench.call("salesforce", "GET", f"conversations/{conversations[session]}")["entries"]
-        _judge(measured, measured.to_rep, asked[session], _customers(seen))
+        _judge(measured, measured.to_rep, asked[session], _shown(bench, conversations[session]))
     for session in sessions:
-        bench.call("salesforce", "POST", f"rep/{conversations[session]}/end", {})
+        bench.call(bench.system.standin, "POST", f"rep/{conversations[session]}/end", {})
     return measured
 
 
@@ -204,7 +243,7 @@ def _write(bench: Bench, conversation_id: str, session: str, count: int, said: l
     text = f"{session} message {count}"
     if count % 2 == 0:
         said.append((text, time.time()))
-        bench.call("salesforce", "POST", f"rep/{conversation_id}/say", {"text": text, "name": "Sara"})
+        bench.call(bench.system.standin, "POST", f"rep/{conversation_id}/say", {"text": text})
     else:
         asked.append((text, time.time()))
         bench.call("opencx", "POST", f"sessions/{session}/contact-says", {"text": text})
@@ -217,8 +256,7 @@ def _settle(bench: Bench, said: Mapping[str, Any], asked: Mapping[str, Any], con
     while waiting and time.time() < deadline:
         session = waiting[-1]
         heard = {text for text, _ in _agents(bench.call("opencx", "GET", f"sessions/{session}")["history"])}
-        entries = bench.call("salesforce", "GET", f"conversations/{conversations[session]}")["entries"]
-        shown = {text for text, _ in _customers(entries)}
+        shown = {text for text, _ in _shown(bench, conversations[session])}
         if {text for text, _ in said[session]} <= heard and {text for text, _ in asked[session]} <= shown:
             waiting.pop()
         else:
@@ -250,11 +288,15 @@ def _agents(history: list[dict[str, Any]]) -> list[tuple[str, float]]:
     ]
 
 
-def _customers(entries: list[dict[str, Any]]) -> list[tuple[str, float]]:
+def _shown(bench: Bench, conversation_id: str) -> list[tuple[str, float]]:
+    """What the customer wrote, as the rep's system has it, with the times."""
+    system = bench.system
+    entries = bench.call(system.standin, "GET", f"conversations/{conversation_id}")[system.entries]
+    if system.standin == "dynamics_messaging":
+        return [(str(one["text"]), float(one["at"])) for one in entries if " message " in one["text"]]
     found = []
     for entry in entries:
         payload = entry.get("entryPayload", {})
-        payload = json.loads(payload) if isinstance(payload, str) else payload
         content = payload.get("abstractMessage", {}).get("staticContent", {})
         if entry["entryType"] == "Message" and entry["sender"]["role"] == "EndUser" and " message " in content["text"]:
             found.append((str(content["text"]), entry["transcriptedTimestamp"] / 1000))
@@ -276,6 +318,7 @@ def main() -> int:
     """Returns the exit code: 1 when a reply was lost, doubled or swapped, or p95 is over 2 s."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.relay", description=__doc__)
     parser.add_argument("--open", type=int, nargs="+", default=[1, 50, 200], help="open conversations")
+    parser.add_argument("--system", choices=SYSTEMS, default="salesforce", help="where the reps are")
     parser.add_argument("--hosts", type=int, default=1, help="Functions hosts on one storage")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="how long people write")
     parser.add_argument("--period", type=float, default=PERIOD_SECONDS, help="seconds between two words of a rep")
@@ -293,15 +336,17 @@ def main() -> int:
         )
         running.callback(sandbox.stop)
         sandbox.start(ready=file.exists)
-        bench = Bench(folder, file.read())
-        os.environ["REQUESTS_CA_BUNDLE"] = str(bench.state["ca_file"])
-        bench = Bench(folder, file.read())
+        state = file.read()
+        os.environ["REQUESTS_CA_BUNDLE"] = str(state["ca_file"])
+        bench = Bench(folder, state, SYSTEMS[chosen.system])
         bench.call("opencx", "POST", "limits", {"requests_per_minute": 1_000_000})
         bench.call("salesforce", "POST", "switches", {"token_requests_per_minute": 1_000_000})
         ports = [17071 + each for each in range(chosen.hosts)]
         processes = [running.enter_context(bench.host(port)) for port in ports]
         url = f"http://127.0.0.1:{ports[0]}/api/opencx/events"
         bench.call("opencx", "POST", "webhook", {"url": url, "secret": OPENCX_WEBHOOK_SECRET})
+        lock = f"http://127.0.0.1:{ports[0]}/api/dynamics/{WEBHOOK_LOCK}"
+        bench.call("dynamics_messaging", "POST", "channel", {"webhook_url": lock})
         for number in chosen.open:
             rows.append(
                 run(

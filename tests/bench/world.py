@@ -92,6 +92,10 @@ class World:
         found: list[dict[str, Any]] = self._call("GET", standin, f"requests?after={after}").json()
         return found
 
+    def call(self, standin: str, route: str, body: object) -> None:
+        """One call to a stand-in's control door."""
+        self._call("POST", standin, route, json=body)
+
     def forget(self) -> None:
         """Back to the seed, and no table: what was written is gone, and may be written again."""
         self._call("POST", "dataverse", "reset")

@@ -149,7 +149,7 @@ def _body(call: Call, code: int) -> tuple[bytes, str, int]:
         answer = {"error": "invalid_client" if code == 401 else "temporarily_unavailable", "error_description": text}
         return json.dumps(answer).encode(), json_type, code
     if call.system == QUEUES:
-        error = f"<?xml version=\"1.0\"?><Error><Code>{_QUEUE_CODES[code]}</Code><Message>No.</Message></Error>"
+        error = f'<?xml version="1.0"?><Error><Code>{_QUEUE_CODES[code]}</Code><Message>No.</Message></Error>'
         return error.encode(), "application/xml", code
     if call.system == SALESFORCE:
         return json.dumps({"errorCode": "ERROR", "message": "The server said no."}).encode(), json_type, code

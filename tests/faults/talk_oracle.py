@@ -47,7 +47,9 @@ def judge_world(talk: Talk) -> list[Finding]:
     """What is wrong with the world as a whole: crashes, what was put aside, lanes that do not rest."""
     world = talk.world
     found = [Finding(WRONG, "-", f"the service crashed: {crash}") for crash in world.crashes]
-    found += [Finding(WRONG, "-", f"put aside: {one.body.decode()}") for one in world.queues.aside if b"{" not in one.body]
+    found += [
+        Finding(WRONG, "-", f"put aside: {one.body.decode()}") for one in world.queues.aside if b"{" not in one.body
+    ]
     if world.queues.next_at() is not None:
         found.append(Finding(STUCK, "-", f"{len(world.queues.messages)} messages are still in the queue"))
     return found

@@ -158,6 +158,24 @@ def test_refused_message_does_not_block() -> None:
     assert [entry.text for entry in world.opencx.heard] == ["fine"]
 
 
+def test_session_that_opencx_does_not_know() -> None:
+    """A refused look is no crash: it is made again ever less often, and what comes from the rep goes on."""
+    world = World.make()
+    world.conversation()
+    world.rep.says("hello")
+
+    def missing(held: Conversation, *, since: object, deadline: float) -> list[object]:
+        raise PermanentFailure("No such session.", code="opencx_session_missing")
+
+    world.opencx.messages = missing  # type: ignore[assignment,method-assign]
+    after = step(world)
+    assert after is not None
+    assert (after.failures, after.error_code) == (1, "opencx_session_missing")
+    assert after.next_at is not None
+    assert after.next_at - world.clock.now() >= timedelta(seconds=30)
+    assert [entry.text for entry in world.opencx.heard] == ["hello"]
+
+
 def test_customer_leaves() -> None:
     """OpenCX's session is closed: what was written before reaches the rep, then the rep's conversation is ended."""
     world = World.make()

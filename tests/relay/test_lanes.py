@@ -259,7 +259,7 @@ def test_our_own_closing_is_not_the_customers() -> None:
         close(conversation, deadline=deadline)
         engine.relay.closed("s1")
 
-    engine.world.opencx.close = close_and_tell  # type: ignore[assignment,method-assign]
+    engine.world.opencx.close = close_and_tell  # type: ignore[method-assign]
     engine.world.rep.says("", kind=OVER)
     engine.run(5)
     assert [ended.ending for ended in engine.world.memory.ended.values()] == ["rep"]
