@@ -20,6 +20,7 @@ from urllib3.exceptions import HTTPError
 
 from shared import events, http
 from shared.config.settings import LOOPBACK, Settings
+from shared.errors import ConfigurationFault
 from shared.handoff.text import one_line
 
 LIMIT_BYTES = 5 * 1024 * 1024
@@ -189,15 +190,14 @@ class Attachments:
 
 
 def hosts(settings: Settings) -> tuple[str, ...]:
-    """ATTACHMENT_HOSTS; without it the host of OpenCX's API.
-
-    Raises:
-        ConfigurationFault: OPENCX_API_URL is malformed.
-    """
+    """ATTACHMENT_HOSTS; without it the host of OpenCX's API, or none while OPENCX_API_URL is malformed."""
     listed = settings.text("ATTACHMENT_HOSTS")
     if listed is not None:
         return tuple(filter(None, (host.strip() for host in listed.split(","))))
-    parts = urlsplit(settings.origin("OPENCX_API_URL", system="opencx", default="https://api.open.cx"))
+    try:
+        parts = urlsplit(settings.origin("OPENCX_API_URL", system="opencx", default="https://api.open.cx"))
+    except ConfigurationFault:  # what needs the API says so; a handoff goes without its files
+        return ()
     host = parts.hostname or ""
     is_usual = host in LOOPBACK or parts.port in (None, _PORTS["https"])
     return (host if is_usual else f"{host}:{parts.port}",)

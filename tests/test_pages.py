@@ -14,6 +14,7 @@ from tests import test_monitoring as monitoring
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
+ANSWER = ROOT / "shared" / "relay" / "answer.py"
 RIGHTS = ("Read", "Create", "Write", "Append", "AppendTo")
 
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -75,10 +76,11 @@ def listed_privileges(text: str) -> set[str]:
 def unknown_codes(text: str) -> set[str]:
     """The names in code style, with an underscore, that are no error code, field, setting's column or dimension."""
     known = set(re.findall(r"^\| `([a-z_]+)` \|", text_of("errors.md"), re.MULTILINE))
-    sources = [ROOT / "handoff_http" / "openapi.py", ROOT / "shared" / "connections.py", DOCS / "settings.md"]
+    sources = [ROOT / "handoff_http" / "openapi.py", ROOT / "shared" / "connections.py", ANSWER, DOCS / "settings.md"]
     texts = [file.read_text(encoding="utf-8") for file in sources] + list(monitoring.QUERIES.values())
     known |= {name for each in texts for name in re.findall(r"\w+", each)}
-    known |= {"default_queue_id"}  # OpenCX's own setting
+    known |= set().union(*monitoring.emitted_by(monitoring.sources()).values())
+    known |= {"default_queue_id", "input_record"}  # OpenCX's own setting; a variable of Salesforce's flows
     return set(_CODE.findall(text)) - known
 
 

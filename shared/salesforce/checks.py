@@ -42,9 +42,9 @@ class SalesforceChecks:
             yield warned(name, notice.message, "Correct the setting.")
         if not reached.notices:
             yield passed(name, f"Deployment {reached.developer_name} at {reached.origin}.")
-        tokens = self._tokens(reached)
         name = "salesforce.key"
         try:
+            tokens = self._tokens(reached)
             private_key = tokens.private_key(deadline=self._deadline)
             if private_key is None:
                 yield _no_key(name, reached)

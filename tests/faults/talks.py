@@ -17,7 +17,7 @@ SETTINGS = {
 }
 REP, CUSTOMER = "rep", "customer"
 PATIENCE_SECONDS = 1800.0
-AFTERWARDS_SECONDS = 130.0
+AFTERWARDS_SECONDS = 70.0
 """After the end, for what comes late."""
 STORY = Story("talk", "sms", BOTH)
 
@@ -142,6 +142,8 @@ class Talk:
     asked: list[str] = field(default_factory=list)
     over_early: bool = False
     calls: int = 0
+    _writes: int = -1
+    _is_over: bool = False
 
     def begin(self, engine: Engine | None = None) -> None:
         """The handoff, without faults; a rep takes it; then every instance is new."""
@@ -150,8 +152,9 @@ class Talk:
         self.engine = engine or Engine(world, **SETTINGS[self.system])
         with world.wire.silence():
             world.opencx.add_session({"id": self.session_id, "channel": "sms", "contact": {"name": "Jo Doe"}})
-            outcome = post(self.engine.app(HTTP), STORY.body(self.session_id)).record.outcome
-            assert outcome is not None
+            record = post(self.engine.app(HTTP), STORY.body(self.session_id)).record
+            outcome = record.outcome
+            assert outcome is not None, record.last_error
             at = AtSalesforce if self.system == SALESFORCE else AtDynamics
             self.rep = at(world, outcome.record_id)
             self.rep.accepts()
@@ -233,8 +236,12 @@ class Talk:
 
     @property
     def is_over(self) -> bool:
-        """Whether the relay has nothing open any more."""
-        return self.row is None
+        """Whether the relay has nothing open any more. It ends by a transaction, so one is waited for."""
+        writes = self.world.wire.trace.count("tables POST write")
+        if writes != self._writes:
+            self._writes = writes
+            self._is_over = self.row is None
+        return self._is_over
 
     @property
     def row(self) -> dict[str, Any] | None:

@@ -345,7 +345,11 @@ def test_connections_are_all_green(service: Service) -> None:
         ({"LIVE_WORK_ITEM_PHONE_FIELD": "bogus"}, "dynamics365.live_work_item", "LIVE_WORK_ITEM_"),
         ({"LIVE_WORK_ITEM_LOGICAL_NAME": "bogus"}, "dynamics365.live_work_item", "LIVE_WORK_ITEM_PRESET"),
         ({"HANDOFF_ROUTES": "[]"}, "settings.routes", "HANDOFF_ROUTES"),
-        ({"HANDOFF_ROUTES": '{"sms": "salesforce"}'}, "settings.routes", "dynamics365"),
+        ({"HANDOFF_ROUTES": '{"sms": "nowhere"}'}, "settings.routes", "dynamics365"),
+        ({"HANDOFF_ROUTES": '{"sms": "salesforce"}', "SALESFORCE_ORG_ID": "x"}, "settings.routes", "SALESFORCE_ORG_ID"),
+        ({"SALESFORCE_JWT_ISSUER": "bogus"}, "salesforce.token", "SALESFORCE_JWT_ISSUER"),
+        ({"DYNAMICS_MESSAGING_CHANNEL_ID": "x"}, "dynamics365.messaging.settings", "DYNAMICS_MESSAGING_CHANNEL_ID"),
+        ({"OPENCX_WEBHOOK_ALGORITHM": "md5"}, "opencx.webhook", "OPENCX_WEBHOOK_ALGORITHM"),
         ({"OPENCX_API_URL": "http://example.com"}, "opencx", "OPENCX_API_URL"),
     ],
 )
