@@ -142,7 +142,7 @@ class Application(Neighbours):
         from shared.dynamics_messaging.assembly import assemble  # noqa: PLC0415
 
         return assemble(
-            self.settings, self.secrets, dataverse=self.dataverse, customer=self.customer_side, clock=self.clock
+            self.settings, self.secrets, dataverse=self.dataverse, customer=lambda: self.customer_side, clock=self.clock
         )
 
     @Part

@@ -159,9 +159,17 @@ class PermanentFailure(HandoffError):
 
 
 class ConversationEnded(HandoffError):
-    """The rep's side says that the conversation is over, or knows it no more."""
+    """The rep's side says that the conversation is over, or knows it no more.
+
+    Attributes:
+        is_shut_out: it may go on, but the service can no longer take part: nobody has ended it.
+    """
 
     http_status = HTTPStatus.BAD_GATEWAY
+
+    def __init__(self, message: str, *, code: str, is_shut_out: bool = False) -> None:
+        super().__init__(message, code=code)
+        self.is_shut_out = is_shut_out
 
 
 class Unauthorized(HandoffError):

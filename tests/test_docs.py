@@ -70,7 +70,7 @@ def _first_of(node: ast.expr) -> Iterator[str]:
 
 
 def _codes_of(node: ast.AST) -> Iterator[str]:
-    """The codes that one piece of code gives away: `code=`, `error_code=`, `code =`, a default of `code`, Notice and LastError."""
+    """The codes that one piece of code gives away: `code=`, `error_code=`, `code =`, a default, Notice, LastError."""
     if isinstance(node, ast.keyword) and node.arg in {"code", "error_code"}:
         yield from filter(None, _texts(node.value))
     elif isinstance(node, ast.arguments):

@@ -28,12 +28,6 @@ ALERTS = sorted(name for name in QUERIES if name.startswith("alert-"))
 SAVED = sorted(name for name in QUERIES if not name.startswith("alert-"))
 EVENTS = {name: value for name, value in vars(events).items() if name.isupper() and isinstance(value, str)}
 
-SCOPES: dict[str, Callable[[str], bool]] = {
-    "shared/handoff/attempt.py": lambda name: not name.startswith(NOT_OF_ATTEMPTS),
-    "shared/relay/carrier.py": lambda name: name.startswith(OF_CONVERSATIONS),
-    "shared/opencx/events.py": lambda name: name in {"shared/opencx/events.py", "shared/relay/relay.py"},
-}
-"""Who opens a scope with `events.scope`, and which modules emit inside it."""
 NOT_OF_ATTEMPTS = (
     "doors/",
     "shared/dynamics_messaging/events.py",
@@ -56,6 +50,12 @@ OF_CONVERSATIONS = (
     "shared/relay/carrier.py",
     "shared/salesforce/wire.py",
 )
+SCOPES: dict[str, Callable[[str], bool]] = {
+    "shared/handoff/attempt.py": lambda name: not name.startswith(NOT_OF_ATTEMPTS),
+    "shared/relay/carrier.py": lambda name: name.startswith(OF_CONVERSATIONS),
+    "shared/opencx/events.py": lambda name: name in {"shared/opencx/events.py", "shared/relay/relay.py"},
+}
+"""Who opens a scope with `events.scope`, and which modules emit inside it."""
 
 TRACES = "timestamp: datetime, message: string, severityLevel: int, itemCount: int, operation_Id: string"
 REQUESTS = "timestamp: datetime, name: string, resultCode: string, success: string, itemCount: int"

@@ -1,8 +1,9 @@
 """Puts the Messaging APIs' side together from the settings."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from shared.config.clock import Clock
 from shared.config.secrets import Secrets
@@ -22,7 +23,7 @@ from shared.dynamics_messaging.organization import Organization
 from shared.dynamics_messaging.people import People
 from shared.dynamics_messaging.side import MessagingSide
 from shared.dynamics_messaging.webhook import Verifier
-from shared.relay.model import CustomerSide
+from shared.relay.model import Conversation, CustomerMessage, CustomerSide
 from shared.relay.relay import Relay
 
 ORGANIZATION_SECONDS = 10.0
@@ -42,7 +43,7 @@ class MessagingParts:
 
 
 def assemble(
-    given: Settings, secrets: Secrets, *, dataverse: DataverseClient, customer: CustomerSide, clock: Clock
+    given: Settings, secrets: Secrets, *, dataverse: DataverseClient, customer: Callable[[], CustomerSide], clock: Clock
 ) -> MessagingParts:
     """The organization that the settings name. Raises ConfigurationFault while one is wrong."""
     messaging = settings.messaging(given)
@@ -59,9 +60,11 @@ def assemble(
         priority=defaults.priority,
         notices=defaults.notices,
     )
-    side = MessagingSide(
-        client, settings=lambda: messaging, written=customer.messages, status=people.status, now=clock.now
-    )
+
+    def written(conversation: Conversation, *, since: datetime, deadline: float) -> Sequence[CustomerMessage]:
+        return customer().messages(conversation, since=since, deadline=deadline)
+
+    side = MessagingSide(client, settings=lambda: messaging, written=written, status=people.status, now=clock.now)
     return MessagingParts(client, destination, side)
 
 

@@ -46,7 +46,7 @@ ENDS_AFTER = timedelta(seconds=10)
 CONFIGURATION_WAIT_SECONDS = 30.0
 CLOSING_TRIES = 10
 FORGOTTEN_AFTER = timedelta(days=30)
-REP, CUSTOMER, SILENCE = "rep", "customer", "silence"
+REP, CUSTOMER, SILENCE, SHUT_OUT = "rep", "customer", "silence", "shut_out"
 UNREACHABLE = "unreachable"
 REFUSED = "!"
 """Before a text's digest in ``Conversation.said``: how often OpenCX has refused it for good."""
@@ -163,15 +163,19 @@ class _Step:
         is_over = False
         try:
             pushed, entries = self._entries(side)
-        except ConversationEnded:
+        except ConversationEnded as ended:
             pushed, entries, is_over = [], [], True
+            if ended.is_shut_out:
+                events.emit(events.RELAY_REFUSED, code=ended.code, direction=TO_CUSTOMER)
+                self.now = replace(self.now, ending=SHUT_OUT, error_code=ended.code)
+                return
         if self.now.claim is not None and self.now.claim.direction == TO_REP:
             is_over = self._to_rep(side, customer) or is_over
         self._to_customer(entries, pushed, customer)
         is_over = is_over or any(entry.kind == OVER for entry in entries)
         if not is_over:
             is_over = self._to_rep(side, customer)
-        if is_over and self.now.ending != CUSTOMER:
+        if is_over and self.now.ending not in (CUSTOMER, SHUT_OUT):
             self.now = replace(self.now, ending=REP)
             self._write()  # closing comes back as a webhook, which must not be taken for the customer's doing
         if self.now.ending == REP and self._options.closes_session:
@@ -295,6 +299,8 @@ class _Step:
         except ConversationEnded as ended:
             events.emit(events.RELAY_REFUSED, code=ended.code, direction=TO_REP)
             self.now = replace(self.now, claim=None, undelivered=self.now.undelivered + 1, error_code=ended.code)
+            if ended.is_shut_out:
+                self.now = replace(self.now, ending=SHUT_OUT)
             return True
         self.now = replace(self.now, contact_poll_at=now + self._options.contact_poll)
         return False

@@ -9,6 +9,7 @@ A worker that dies in a look is followed by message n+1 after 15 s. A message wi
 stale and stops, so a doubled message, or a lane that was woken twice, costs one reading.
 """
 
+import contextvars
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, wait
@@ -159,7 +160,9 @@ class Lanes:
         running = {}
         for conversation in conversations:
             if (conversation.next_at is None or conversation.next_at <= now) and self._is_free(conversation.key, now):
-                running[self._executor().submit(self._step_in_lane, conversation)] = conversation
+                # The platform keeps only log lines that carry the invocation, which is in the context.
+                context = contextvars.copy_context()
+                running[self._executor().submit(context.run, self._step_in_lane, conversation)] = conversation
         report.looked = len(running)
         done, slow = wait(running, timeout=LOOK_SECONDS)
         report.slow = len(slow)
@@ -209,7 +212,14 @@ class Lanes:
         except HandoffError:
             raise
         except Exception as error:
-            events.emit(events.RELAY_CRASHED, exc_info=True, error=type(error).__name__)
+            events.emit(
+                events.RELAY_CRASHED,
+                exc_info=True,
+                handoff_id=conversation.handoff_id,
+                session_id=conversation.session_id,
+                system=conversation.system,
+                error=type(error).__name__,
+            )
             raise
 
     def _rest(self, looks: Sequence[datetime]) -> timedelta:

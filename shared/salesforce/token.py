@@ -275,4 +275,4 @@ def _kept() -> Iterator[None]:
 
 def _guest_expired() -> ConversationEnded:
     message = "The guest's token has expired: the conversation cannot be gone on with."
-    return ConversationEnded(message, code="salesforce_guest_expired")
+    return ConversationEnded(message, code="salesforce_guest_expired", is_shut_out=True)

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from shared.errors import PermanentFailure
+from shared.errors import ConversationEnded, PermanentFailure
 from shared.relay.carrier import CUSTOMER, REP, Carrier, Options
 from shared.relay.model import JOINED, OVER, Conversation, RepEntry
 from tests.relay.doubles import Faults, Killed, World
@@ -156,6 +156,24 @@ def test_refused_message_does_not_block() -> None:
     assert after is not None
     assert (after.undelivered, after.to_customer, after.error_code) == (1, 1, "opencx_refused")
     assert [entry.text for entry in world.opencx.heard] == ["fine"]
+
+
+@pytest.mark.parametrize("place", ["entries", "send"])
+def test_shut_out_is_not_the_end(place: str) -> None:
+    """A guest's token has run out: the relay stops, but the session is not closed as resolved, for nobody ended it."""
+    world = World.make()
+    world.conversation()
+    world.opencx.writes("still there?")
+
+    def shut_out(*_: object, **__: object) -> list[RepEntry]:
+        raise ConversationEnded("Too late.", code="salesforce_guest_expired", is_shut_out=True)
+
+    setattr(world.rep, place, shut_out)
+    assert step(world) is None
+    assert [(ended.ending, ended.error_code) for ended in world.memory.ended.values()] == [
+        ("shut_out", "salesforce_guest_expired")
+    ]
+    assert world.opencx.closed == 0
 
 
 def test_session_that_opencx_does_not_know() -> None:

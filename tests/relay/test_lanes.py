@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -11,7 +13,7 @@ import pytest
 from shared.errors import TransientFailure
 from shared.handoff.model import Contact, Handoff, Outcome, Turn
 from shared.relay.lanes import Lanes
-from shared.relay.model import OVER, Conversation, lane_of
+from shared.relay.model import OVER, Conversation, RepEntry, lane_of
 from shared.relay.relay import Relay
 from tests.relay.doubles import START, Faults, Killed, World
 from tests.relay.test_carrier import carrier
@@ -228,6 +230,25 @@ def test_two_lanes_workers_are_harmless() -> None:
     engine.run(3)
     assert [entry.text for entry in engine.world.opencx.heard] == ["one"]
     assert len(engine.queue.messages) == 1
+
+
+def test_looks_keep_their_context() -> None:
+    """The platform drops log lines without the invocation that wrote them: a look must run in its lane's context."""
+    invocation: ContextVar[str] = ContextVar("invocation", default="-")
+    engine = Engine()
+    engine.open()
+    seen: list[str] = []
+    entries = engine.world.rep.entries
+
+    def look(conversation: Conversation, *, since: datetime, deadline: float) -> Sequence[RepEntry]:
+        seen.append(invocation.get())
+        return entries(conversation, since=since, deadline=deadline)
+
+    engine.world.rep.entries = look  # type: ignore[method-assign]
+    invocation.set("call-1")
+    engine.run(2)
+    assert seen
+    assert set(seen) == {"call-1"}
 
 
 def test_crash_is_no_storm() -> None:

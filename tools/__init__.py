@@ -1,0 +1,1 @@
+"""What people run by hand against a real environment; never deployed."""
