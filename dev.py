@@ -250,6 +250,7 @@ COMMANDS = {
     "sandbox": "only Azurite and the stand-ins",
     "bench": "the benchmarks",
     "faults": "the fault matrix",
+    "probe-messaging": "settle Messaging API unknowns in a sandbox environment; --help says what it needs",
     "lock": "lock the requirements again (needs uv)",
     "setup": "only set up .venv and node_modules",
 }
@@ -257,7 +258,7 @@ COMMANDS = {
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Set up what the command needs, then run it. Returns the exit code."""
-    listing = "\n".join(f"  {name:<9}{text}" for name, text in COMMANDS.items())
+    listing = "\n".join(f"  {name:<17}{text}" for name, text in COMMANDS.items())
     parser = argparse.ArgumentParser(
         description="Sets the project up, then runs, tests or measures it.",
         epilog=f"commands:\n{listing}",
@@ -281,6 +282,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
             "sandbox": ["sandbox"],
             "bench": ["tests.bench"],
             "faults": ["tests.faults"],
+            "probe-messaging": ["tools.probe_messaging"],
         }
         return become(["-m", *modules[chosen.command], *arguments])
     except SetupError as error:

@@ -1,7 +1,8 @@
 """An activity from Dynamics: what it is, who wrote it, what of it is for the customer.
 
 Facts: Microsoft's page "Webhook" of the Messaging APIs. Its table says that events are of type ``event``, its samples
-show type ``message`` with a name and a text that must never reach the customer; so both are taken for an event.
+show type ``message`` with a name and a text that must never reach the customer; so both are taken for an event. A text
+alone is weaker: anybody can write it, and who did has to be asked first (`Activity.is_told_in_text`).
 """
 
 import hashlib
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from shared.dynamics_messaging import markdown
 from shared.handoff.text import clean, cut, one_line
@@ -20,7 +22,9 @@ AUTOMATED = "AutomatedMessage"
 OURS = "messagingapi-oc"
 LONGEST_NAME = 100
 
-_EVENT_TEXT = re.compile(r"\s*EventName:\s*[*_\s]*([A-Za-z0-9]+)[*_\s]*")
+_EVENT_TEXT = re.compile(r"\s*EventName:\s*([*_\s]*)([A-Za-z0-9]+)[*_\s]*")
+_EMPHASIS = "**_"
+"""What Microsoft's samples have around the name, and nobody writes by hand."""
 _MESSAGE_ID = re.compile(r"\d{13}")
 
 KINDS = {
@@ -86,6 +90,7 @@ class Activity:
         id: the activity's own id, when there is one.
         at: the activity's own time, when there is one.
         is_marked: it carries the mark of automated messages.
+        is_told_in_text: it is an event by its text alone, and so may be a customer's or a rep's message.
     """
 
     kind: str
@@ -98,10 +103,14 @@ class Activity:
     id: str = ""
     at: datetime | None = None
     is_marked: bool = False
+    is_told_in_text: bool = False
 
     def words(self, channel: str) -> str:
-        """The text for the customer: as it is for the web, which shows Markdown, flattened for others."""
-        text = clean(self.text)
+        """The text for the customer: as it is for the web, which shows Markdown, flattened for others.
+
+        The same for the webhook's copy and the listed one, though one of them were trimmed.
+        """
+        text = clean(self.text).strip()
         return text if channel == "web" else markdown.flatten(text)
 
     def is_automated(self, senders: frozenset[str]) -> bool:
@@ -129,9 +138,10 @@ def read(data: Mapping[str, Any]) -> Activity:
     given = {str(key).lower(): value for key, value in data.items()}
     text = _text(given.get("text"))
     kind, name = _text(given.get("type")) or "message", _text(given.get("name"))
-    in_text = _EVENT_TEXT.fullmatch(text)
-    if kind == "event" or name or in_text:
-        kind, name = "event", name or (in_text[1] if in_text else "")
+    in_text = _event_in(text)
+    is_told_in_text = bool(in_text) and kind == "message" and not name
+    if kind == "event" or name or is_told_in_text:
+        kind, name = "event", name or in_text
     sender, extra = _lowered(given.get("from")), _lowered(given.get("channeldata"))
     mark = _lowered(extra.get(OURS))
     message_id = _text(given.get("messageid")) or _message_id(extra) or _digits(_text(given.get("id")))
@@ -146,7 +156,16 @@ def read(data: Mapping[str, Any]) -> Activity:
         id="" if message_id else _text(given.get("id"))[:200],
         at=_time(given.get("timestamp")) or _stamp(message_id),
         is_marked=_text(mark.get("type")) == AUTOMATED,
+        is_told_in_text=is_told_in_text,
     )
+
+
+def _event_in(text: str) -> str:
+    """The event's name that a text tells: a known one, or one that is written as only Dynamics writes it."""
+    found = _EVENT_TEXT.fullmatch(text)
+    if found is None:
+        return ""
+    return found[2] if found[2] in KINDS or found[2] in QUIET or found[1].strip() == _EMPHASIS else ""
 
 
 def _files(given: object) -> tuple[File, ...]:
@@ -156,13 +175,21 @@ def _files(given: object) -> tuple[File, ...]:
     found = (_lowered(each) for each in given[:50])
     return tuple(
         File(
-            name=cut(one_line(_text(each.get("name"))), 256) or None,
+            name=cut(one_line(_text(each.get("name")) or _last_part(_text(each.get("contenturl")))), 256) or None,
             url=_text(each.get("contenturl")),
             content_type=_text(each.get("contenttype"))[:256] or None,
         )
         for each in found
         if _text(each.get("contenturl"))
     )
+
+
+def _last_part(url: str) -> str:
+    """A file's name as its address has it. An address that comes again may be signed anew, a name stays."""
+    try:
+        return unquote(urlsplit(url).path.rpartition("/")[2])
+    except ValueError:
+        return ""
 
 
 def _message_id(extra: Mapping[str, Any]) -> str:

@@ -1,14 +1,33 @@
-"""Takes what Dynamics pushes: let in, stored, and woken; carried by the relay."""
+"""Takes what Dynamics pushes: let in, stored, and woken; carried by the relay.
 
-from collections.abc import Callable
+Microsoft's page "Webhook" promises no order: an activity may come after the end of its conversation. It is
+acknowledged then, for nothing would change if it came again; 404 asks Dynamics to come again.
+"""
+
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import Protocol
 
+from shared import events
 from shared.dynamics_messaging import webhook
 from shared.dynamics_messaging.webhook import Verifier
 from shared.errors import NotFound
-from shared.relay.relay import Relay
+from shared.relay.model import Conversation, RepEntry
 
 SYSTEM = "dynamics365"
+
+
+class Relay(Protocol):
+    """What carries messages; `shared.relay.relay.Relay`. Every method may raise LedgerUnavailable."""
+
+    def find(self, system: str, conversation_id: str) -> Conversation | None:
+        """The open conversation with that id of the system's."""
+
+    def has_ended(self, system: str, conversation_id: str) -> bool:
+        """Whether a conversation with that id was carried, and is over."""
+
+    def pushed(self, conversation: Conversation, entries: Sequence[RepEntry]) -> None:
+        """The rep's system has pushed something: it is stored when this returns."""
 
 
 class DynamicsEvents:
@@ -38,7 +57,7 @@ class DynamicsEvents:
         """Take one activity; when this returns it is stored durably, or means nothing to the customer.
 
         Raises:
-            NotFound: the lock is wrong, or no conversation of that id is open.
+            NotFound: the lock is wrong, or no conversation of that id is known.
             Unauthorized: the token is missing, or not good.
             InvalidRequest, PayloadTooLarge: it is no activity.
             LedgerUnavailable, ConfigurationFault, TransientFailure: not now; Dynamics tries again.
@@ -48,6 +67,9 @@ class DynamicsEvents:
         relay = self._relay()
         conversation = relay.find(SYSTEM, conversation_id.lower())
         if conversation is None:
+            if relay.has_ended(SYSTEM, conversation_id.lower()):
+                events.emit(events.DYNAMICS_MESSAGING_IGNORED, code="conversation_ended")
+                return
             raise NotFound("No conversation of that id is open.", code="conversation_not_open")
         entries = webhook.parse(data, conversation, arrived_at=self._now(), automated_senders=self._automated_senders())
         if entries:

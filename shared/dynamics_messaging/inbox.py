@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from shared.dynamics_messaging.activity import Activity
 from shared.relay import cursor
-from shared.relay.carrier import entry_text
+from shared.relay.words import entry_text
 from shared.relay.model import MESSAGE, Conversation, RepEntry
 
 WINDOW = timedelta(seconds=60)

@@ -33,9 +33,16 @@ class Sorted:
 
 
 def activities(listed: Iterable[Mapping[str, Any]]) -> list[Activity]:
-    """The messages of a listing; events among them are left out, for the webhook and the work item tell of those."""
+    """The messages of a listing; events among them are left out, for the webhook and the work item tell of those.
+
+    What is an event by its text alone stays: a customer may have written it, which `sort` finds out.
+    """
     read_all = (read(each) for each in listed)
-    return [each for each in read_all if each.kind == "message" and (each.text.strip() or each.files)]
+    return [
+        each
+        for each in read_all
+        if each.is_told_in_text or (each.kind == "message" and (each.text.strip() or each.files))
+    ]
 
 
 def sort(
@@ -71,6 +78,8 @@ def sort(
                 customers.append(found)
             elif conversation.contact_cursor is not None and message.at <= conversation.contact_cursor:
                 lost += 1
+    rest = [each for each in rest if not each.is_told_in_text]
+    marked = [each for each in marked if not each.is_told_in_text]
     our_id = names.customer_id(conversation.handoff_id)
     says_who = any(each.sender_id == our_id for each in (*own, *customers))
     senders = {each.sender_id for each in customers if each.sender_id}

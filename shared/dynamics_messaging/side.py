@@ -20,7 +20,7 @@ from shared.dynamics_messaging.settings import Messaging
 from shared.dynamics_messaging.webhook import entry, is_ours
 from shared.errors import ConfigurationFault, ConversationEnded, HandoffError, PermanentFailure, TransientFailure
 from shared.handoff.text import cut, one_line
-from shared.relay.carrier import entry_text
+from shared.relay.words import entry_text
 from shared.relay.cursor import short
 from shared.relay.model import OVER, Conversation, CustomerMessage, RepEntry
 

@@ -153,7 +153,8 @@ def parse(
 ) -> list[RepEntry]:
     """What an activity means for the customer: one entry, or none.
 
-    An event's text never becomes a message, nor does what we have written ourselves.
+    An event's text never becomes a message, nor does what we have written ourselves; and what a customer writes never
+    becomes an event: where the text alone says so, it is asked first whose it is.
 
     Args:
         data: from `read`.
@@ -167,13 +168,15 @@ def parse(
         return []
     if activity.kind == "endOfConversation":
         return [RepEntry(activity.key, at, kind=OVER)]
+    if activity.kind == "event" and not activity.is_told_in_text:
+        return _event(activity, at)
+    if is_ours(activity, conversation):
+        events.emit(events.DYNAMICS_MESSAGING_IGNORED, reason="activity_ours")
+        return []
     if activity.kind == "event":
         return _event(activity, at)
     if activity.kind != "message" or not (activity.text.strip() or activity.files):
         events.emit(events.DYNAMICS_MESSAGING_IGNORED, reason="activity_unknown")
-        return []
-    if is_ours(activity, conversation):
-        events.emit(events.DYNAMICS_MESSAGING_IGNORED, reason="activity_ours")
         return []
     return [entry(activity, conversation, at=at, automated_senders=automated_senders)]
 

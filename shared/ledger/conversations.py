@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shared.errors import LedgerUnavailable
+from shared.handoff.text import split
 from shared.ledger import keys
 from shared.ledger.table import Conflict, Table
 from shared.relay.model import ENDED, Claim, Conversation, File, RepEntry, digest, key_of, lane_of, session_key
@@ -27,8 +28,8 @@ from shared.relay.store import Lane
 
 _INDEX, _LANES = "rx", "lanes"
 _MOST_PUSHED = 1000
-_TEXT_CHARACTERS = 30_000
-"""A text property holds 32,768 UTF-16 units; a rep's message is shorter, and one that is not is split over two."""
+_TEXT_UNITS = 30_000
+"""A text property holds 32,768 UTF-16 units; a rep's message is shorter, and one that is not is split over several."""
 
 
 class TableConversations:
@@ -80,7 +81,7 @@ class TableConversations:
         _, row = _address(session_key(session_id))
         return self._range(lane_of(session_id), f"o:{row}:", f"o:{row}:~", 100)
 
-    def of_lane(self, name: str, *, most: int = 1000) -> list[Conversation]:
+    def of_lane(self, name: str, *, most: int = 20_000) -> list[Conversation]:
         """The open conversations of a lane."""
         return self._range(name, "o:", "o:~", most)
 
@@ -88,6 +89,11 @@ class TableConversations:
         """The open conversation with that id of the system's."""
         row = self._table.get(_INDEX, _index(system, conversation_id))
         return self.get(str(row["Key"])) if row is not None else None
+
+    def has_ended(self, system: str, conversation_id: str) -> bool:
+        """Whether a conversation with that id of the system's was there, and has ended."""
+        row = self._table.get(_INDEX, _index(system, conversation_id))
+        return row is not None and self._current(str(row["Key"])) is None
 
     def change(self, conversation: Conversation) -> Conversation | None:
         """Write it if it is still at its version; None when somebody else was first, or it has ended."""
@@ -123,9 +129,9 @@ class TableConversations:
                 ]
             )
         except Conflict:
-            return False
-        index = _index(ended.system, ended.conversation_id)
-        self._table.delete(_INDEX, index)
+            trace = self._table.get(partition, f"t:{row}")
+            if trace is None or trace["ended_at"] != _text(ended.ended_at):
+                return False  # else it is the echo of our own first try
         self._table.delete_range(partition, after=f"i:{row}:", before=f"i:{row}:~")
         return True
 
@@ -192,7 +198,12 @@ class TableConversations:
             after = f"e:{keys.newest_first(before)}:~"
             for row in self._table.query(partition, after=after, before="e;", most=limit - purged):
                 name = str(row["RowKey"])
-                self._table.delete(partition, f"t:{name.split(':', 2)[2]}")
+                key = name.split(":", 2)[2]
+                trace = self._table.get(partition, f"t:{key}")
+                if trace is not None:
+                    self._table.delete(_INDEX, _index(trace["system"], trace["conversation_id"]))
+                self._table.delete_range(partition, after=f"i:{key}:", before=f"i:{key}:~")  # a push that was late
+                self._table.delete(partition, f"t:{key}")
                 self._table.delete(partition, name)
                 purged += 1
             if purged >= limit:
@@ -210,6 +221,9 @@ class TableConversations:
 
 _TIMES = (
     "opened_at",
+    "accepted_at",
+    "stuck_at",
+    "over_at",
     "rep_cursor",
     "contact_cursor",
     "next_at",
@@ -232,8 +246,11 @@ _PLAIN = (
     "undelivered",
     "error_code",
     "ending",
+    "peeks",
+    "stuck_id",
+    "stuck_tries",
 )
-_LISTS = ("details", "rep_seen", "said", "contact_seen")
+_LISTS = ("details", "rep_seen", "said", "recent", "contact_seen")
 _KEPT = (
     "handoff_id",
     "session_id",
@@ -274,6 +291,7 @@ def _conversation(row: Mapping[str, Any]) -> Conversation:
         details=json.loads(row["details"]),
         said=json.loads(row["said"]),
         rep_seen=tuple((name, at) for name, at in json.loads(row["rep_seen"])),
+        recent=tuple((name, at) for name, at in json.loads(row["recent"])),
         contact_seen=tuple((name, at) for name, at in json.loads(row["contact_seen"])),
         claim=claim,
         version=_etag(row),
@@ -292,7 +310,7 @@ def _from_trace(row: Mapping[str, Any]) -> Conversation:
 
 
 def _entry_entity(entry: RepEntry) -> dict[str, Any]:
-    texts = [entry.text[start : start + _TEXT_CHARACTERS] for start in range(0, len(entry.text), _TEXT_CHARACTERS)]
+    texts = split(entry.text, _TEXT_UNITS)
     return {
         "id": entry.id,
         "at": _text(entry.at),

@@ -39,7 +39,7 @@ class GuestTokens:
 
     def purge(self, now: datetime) -> int:
         """Forget what no longer opens anything; returns how many."""
-        rows = self._table.query(_PARTITION, after="", before="~", most=1000)
+        rows = self._table.query(_PARTITION, after="", before="~", most=100_000)
         old = [row for row in rows if datetime.fromisoformat(row["At"]) < now - LONGEST_LIFE]
         for row in old:
             self._table.delete(_PARTITION, str(row["RowKey"]))

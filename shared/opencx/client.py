@@ -120,17 +120,17 @@ class OpenCXClient:
             raise PermanentFailure(f"OpenCX knows no such session (HTTP {status}).", code="opencx_session_missing")
         if not 200 <= status < 300:
             raise PermanentFailure(f"OpenCX refuses what was sent (HTTP {status}).", code="opencx_message_refused")
+        if response.content.strip() and _json(response) is None:
+            message = "What was sent was answered by something other than OpenCX."
+            raise TransientFailure(message, code="opencx_bad_answer", system=SYSTEM)
 
     def _object(self, method: str, path: str, *, deadline: float, part: float = 1.0) -> dict[str, Any]:
         response = self._call(method, path, None, deadline=deadline, part=part)
         if response.status_code != 200:
             message = f"OpenCX does not give the session (HTTP {response.status_code})."
             raise PermanentFailure(message, code="opencx_session_missing")
-        try:
-            data = response.json()
-        except ValueError:
-            data = None
-        if not isinstance(data, dict):
+        data = _json(response)
+        if data is None:
             message = "OpenCX sent an answer that is not a JSON object."
             raise TransientFailure(message, code="opencx_bad_answer", system=SYSTEM)
         return data
@@ -213,6 +213,15 @@ class OpenCXClient:
 
 def _path(session_id: str) -> str:
     return f"/chat/sessions/{quote(session_id, safe='')}"
+
+
+def _json(response: requests.Response) -> dict[str, Any] | None:
+    """The object that an answer holds; None: it holds none."""
+    try:
+        data = response.json()
+    except ValueError:
+        return None
+    return data if isinstance(data, dict) else None
 
 
 def _is_unsent(error: requests.RequestException) -> bool:

@@ -35,6 +35,7 @@ from shared.handoff.model import Handoff
 from shared.handoff.record import Record
 from shared.ledger import keys
 from shared.opencx.webhook import Webhook
+from shared.relay.model import ENDED, Conversation
 
 HANDED_OFF = "conversation.handoff_to_human"
 CONTACT_WROTE = "conversation.contact_response"
@@ -42,6 +43,10 @@ CLOSED = "conversation.closed"
 
 SECOND_AFTER = timedelta(minutes=10)
 """A session that is handed off so long after its handoff has ended is handed off a second time."""
+CONVERSATION = "messaging_conversation"
+"""Where a handoff has become one of these, it is the conversation's end that counts: it landed long before."""
+CLOCKS_DIFFER = timedelta(seconds=5)
+"""By so much OpenCX's clock may be ahead of ours."""
 TAKEN_OVER = "human_agent_decided_to_take_over"
 """The reason that OpenCX gives when a person takes a session over. A rep's first reply may be what has done so."""
 
@@ -65,13 +70,19 @@ class Wake(Protocol):
 
 
 class Relay(Protocol):
-    """What carries messages; `shared.relay.relay.Relay`. Both return how many conversations are open."""
+    """What carries messages; `shared.relay.relay.Relay`. Every method may raise LedgerUnavailable."""
 
     def contact_wrote(self, session_id: str) -> int:
-        """Look now. Raises LedgerUnavailable."""
+        """Look now. Returns how many conversations are open."""
 
-    def closed(self, session_id: str) -> int:
-        """End the rep's conversation. Raises LedgerUnavailable."""
+    def closed(self, session_id: str, at: datetime | None) -> int:
+        """End the rep's conversation. Returns how many are open.
+
+        ``at``: when the session was closed, in UTC; one that was opened later goes on. None: that is not known.
+        """
+
+    def of_handoff(self, session_id: str, handoff_id: str) -> Conversation | None:
+        """The conversation of a handoff, open or ended; None: there is none, or none is known any more."""
 
 
 class Replays(Protocol):
@@ -149,7 +160,7 @@ class OpenCXEvents:
                 count = self._relay().contact_wrote(fact.session_id)
                 events.emit(events.WEBHOOK_HANDLED, kind=fact.event, conversations=count)
             elif fact.event == CLOSED:
-                count = self._relay().closed(fact.session_id)
+                count = self._relay().closed(fact.session_id, _moment(fact.data.get("timestamp")))
                 events.emit(events.WEBHOOK_HANDLED, kind=fact.event, conversations=count)
             elif fact.data.get("was_handedoff_to_third_party") is True:
                 # An integration of OpenCX's own has it: a second record would ring a second rep.
@@ -181,11 +192,18 @@ class OpenCXEvents:
     def _is_second(self, fact: Fact, record: Record) -> bool:
         """Whether the session had been handed off, that has ended, and this is a new handoff.
 
-        A rep's reply takes the session over from the AI, which may be told to us as a handoff: that is none.
+        A rep's reply takes the session over from the AI, which may be told to us as a handoff: that is none. Where the
+        handoff has become a conversation, all that was told before its end belongs to it, and all after is new.
         """
         at = _moment(fact.data.get("timestamp"))
         if not record.is_terminal or at is None or fact.data.get("reason") == TAKEN_OVER:
             return False
+        if record.outcome is not None and record.outcome.kind == CONVERSATION:
+            conversation = self._relay().of_handoff(record.session_id, record.handoff_id)
+            if conversation is not None and conversation.state != ENDED:
+                return False  # a look was had at it
+            if conversation is not None and conversation.ended_at is not None:
+                return at > conversation.ended_at + CLOCKS_DIFFER
         return at > (record.completed_at or record.updated_at) + SECOND_AFTER
 
 

@@ -78,11 +78,13 @@ class OpenCXSide:
                 left_out = ", ".join(sorted(_parts(body) - _parts(following)))
                 events.emit(events.PART_LEFT_OUT, code=refusal.code, part=left_out, entry_id=entry.id)
 
-    def count_said(self, conversation: Conversation, entry: RepEntry, *, deadline: float) -> int:
-        """How many of an agent's messages with this text and these files, in any form that `say` sends, there are."""
+    def count_said(self, conversation: Conversation, entry: RepEntry, *, since: datetime, deadline: float) -> int:
+        """How many of an agent's messages since then have this text and these files, in any form that `say` sends."""
         forms = {_form(text, [_name(file) for file in files]) for text, files in _forms(entry)}
         return sum(
-            item.turn.role == AGENT and _form(item.turn.text, [_name(file) for file in item.files]) in forms
+            item.turn.role == AGENT
+            and (item.at is None or item.at >= since)
+            and _form(item.turn.text, [_name(file) for file in item.files]) in forms
             for item in self._history(conversation, deadline)
         )
 

@@ -88,6 +88,7 @@ class Lanes:
             return None
         handle = self._wake.lane(name, taken.sequence, delay_seconds=WATCH_SECONDS)
         report = LaneReport(name, open=len(conversations))
+        self._carrier.open_estimate = len(conversations) * LANES
         rest = self._rest(self._look(conversations, report))
         if rest > NOTABLE_REST:  # whoever wants an earlier look must be able to see that there will be none
             self._conversations.write_lane(replace(taken, at=self._clock.now() + rest))
@@ -159,10 +160,15 @@ class Lanes:
         looks = [each.next_at for each in conversations if each.next_at is not None and each.next_at > now]
         running = {}
         for conversation in conversations:
-            if (conversation.next_at is None or conversation.next_at <= now) and self._is_free(conversation.key, now):
-                # The platform keeps only log lines that carry the invocation, which is in the context.
-                context = contextvars.copy_context()
-                running[self._executor().submit(context.run, self._step_in_lane, conversation)] = conversation
+            if conversation.next_at is not None and conversation.next_at > now:
+                continue
+            if not self._is_free(conversation.key, now):
+                # It is still being looked at, which ends soon; or it has crashed, and is left alone for a while.
+                looks.append(self._crashed.get(conversation.key, now - AFTER_CRASH) + AFTER_CRASH)
+                continue
+            # The platform keeps only log lines that carry the invocation, which is in the context.
+            context = contextvars.copy_context()
+            running[self._executor().submit(context.run, self._step_in_lane, conversation)] = conversation
         report.looked = len(running)
         done, slow = wait(running, timeout=LOOK_SECONDS)
         report.slow = len(slow)

@@ -104,19 +104,24 @@ class Conversation:
     Attributes:
         system: ``salesforce`` or ``dynamics365``.
         conversation_id: the system's id.
+        opened_at, accepted_at: when the conversation was stored, and when its handoff was asked for.
         details: what the system's side needs to go on, such as a subject and routing attributes.
         rep_cursor: the time of the newest entry that was handled.
         rep_seen: handled entries not long before the cursor, as (short digest, milliseconds since 1970).
-        said: how often each text was sent to the customer, by short digest: what a look at OpenCX is compared with.
+        said: how often each text was sent to the customer, by short digest, where pushes are swept after.
+        recent: what was sent within the last minutes, as (short digest of the text, milliseconds since 1970): what a
+            look at OpenCX is compared with.
         contact_cursor, contact_seen: the same for the customer's messages.
         next_at: when the relay looks at it next, without being woken.
         contact_poll_at: when OpenCX's history is read next, without being woken.
+        peeks: how often it was looked since a webhook said that the customer wrote, plus one; 0: nobody said so.
         active_at: when a message last went either way.
         swept_at: when what no push had brought was looked for last.
         has_rep: whether a rep is in it.
         failures: how many steps have failed in a row.
+        stuck_id, stuck_tries, stuck_at: the message whose sends fail with an answer, how often, since when.
         undelivered: messages that the other side refused for good.
-        ending: who has ended it, while what is left is carried, and for good.
+        ending: who has ended it, while what is left is carried, and for good; over_at: when that was seen.
         version: the store's own (an ETag).
     """
 
@@ -126,16 +131,19 @@ class Conversation:
     conversation_id: str
     channel: str
     opened_at: datetime
+    accepted_at: datetime | None = None
     state: str = OPEN
     details: Mapping[str, str] = field(default_factory=dict)
     rep_cursor: datetime | None = None
     rep_seen: tuple[tuple[str, int], ...] = ()
     said: Mapping[str, int] = field(default_factory=dict)
+    recent: tuple[tuple[str, int], ...] = ()
     contact_cursor: datetime | None = None
     contact_seen: tuple[tuple[str, int], ...] = ()
     claim: Claim | None = None
     next_at: datetime | None = None
     contact_poll_at: datetime | None = None
+    peeks: int = 0
     active_at: datetime | None = None
     swept_at: datetime | None = None
     has_rep: bool = False
@@ -144,7 +152,11 @@ class Conversation:
     to_rep: int = 0
     undelivered: int = 0
     error_code: str = ""
+    stuck_id: str = ""
+    stuck_tries: int = 0
+    stuck_at: datetime | None = None
     ending: str = ""
+    over_at: datetime | None = None
     ended_at: datetime | None = None
     version: str = ""
 
@@ -218,6 +230,9 @@ class RepSide(Protocol):
     def end(self, conversation: Conversation, *, deadline: float) -> None:
         """The customer has left: end it. Harmless when it has ended."""
 
+    def forget(self, conversation: Conversation) -> None:
+        """It has ended for good: forget what was kept for it. Never raises."""
+
 
 class CustomerSide(Protocol):
     """OpenCX. Every method may raise TransientFailure, ConfigurationFault and PermanentFailure."""
@@ -225,8 +240,8 @@ class CustomerSide(Protocol):
     def say(self, conversation: Conversation, entry: RepEntry, *, deadline: float) -> None:
         """Send what a rep wrote to the customer. TransientFailure ``is_unclear``: it may have arrived all the same."""
 
-    def count_said(self, conversation: Conversation, entry: RepEntry, *, deadline: float) -> int:
-        """How many of a rep's messages with this very text and files the session's history holds."""
+    def count_said(self, conversation: Conversation, entry: RepEntry, *, since: datetime, deadline: float) -> int:
+        """How many of a rep's messages with this very text and files the session's history holds since that time."""
 
     def messages(self, conversation: Conversation, *, since: datetime, deadline: float) -> Sequence[CustomerMessage]:
         """What the customer wrote since that time, oldest first; it may repeat what is known."""

@@ -38,8 +38,10 @@ class Relay:
         now = self._clock.now()
         times = [turn.at for turn in handoff.transcript or () if turn.at is not None]
         details = dict(outcome.relay)
-        # What the customer wrote after the transcript is carried, also what came before this moment.
-        transcript_end = max(times, default=accepted_at) if handoff.transcript else None
+        # What the customer wrote after the transcript is carried, also what came before this moment. A transcript that
+        # ends in the future has wrong times: better a message twice than a customer who is not heard.
+        newest = max(times, default=accepted_at)
+        transcript_end = (newest if newest <= now else accepted_at) if handoff.transcript else None
         if transcript_end:
             details["transcript_end"] = transcript_end.isoformat()
         conversation = self._conversations.open(
@@ -51,7 +53,8 @@ class Relay:
                 channel=outcome.channel,
                 opened_at=now,
                 details=details,
-                contact_cursor=transcript_end or now,
+                accepted_at=min(accepted_at, now),
+                contact_cursor=transcript_end or accepted_at,
                 next_at=now,
                 contact_poll_at=now,
             )
@@ -64,14 +67,17 @@ class Relay:
     def contact_wrote(self, session_id: str) -> int:
         """The customer has written: look now. Returns how many conversations are open."""
         now = self._clock.now()
-        return self._touch(session_id, lambda known: replace(known, contact_poll_at=now, next_at=now))
+        return self._touch(session_id, lambda known: replace(known, contact_poll_at=now, next_at=now, peeks=1))
 
-    def closed(self, session_id: str) -> int:
-        """OpenCX's session was closed: carry what is left, and end the rep's conversation."""
+    def closed(self, session_id: str, at: datetime | None = None) -> int:
+        """OpenCX's session was closed: carry what is left, and end the rep's conversation.
+
+        A conversation that was opened after ``at``, the time of the closing, is not meant: the event came late.
+        """
         now = self._clock.now()
 
         def end(known: Conversation) -> Conversation:
-            if known.ending:  # it is our own closing that comes back
+            if known.ending or (at is not None and known.opened_at > at):  # our own closing comes back, or it is late
                 return known
             return replace(known, ending=CUSTOMER, contact_poll_at=now, next_at=now)
 
@@ -85,6 +91,10 @@ class Relay:
     def find(self, system: str, conversation_id: str) -> Conversation | None:
         """The open conversation with that id of the system's."""
         return self._conversations.find(system, conversation_id)
+
+    def has_ended(self, system: str, conversation_id: str) -> bool:
+        """Whether there was a conversation with that id of the system's, which has ended."""
+        return self._conversations.has_ended(system, conversation_id)
 
     def of_handoff(self, session_id: str, handoff_id: str) -> Conversation | None:
         """The conversation of a handoff, open or ended."""

@@ -40,11 +40,14 @@ class Conversations(Protocol):
     def of_session(self, session_id: str) -> list[Conversation]:
         """The open conversations of a session."""
 
-    def of_lane(self, name: str, *, most: int = 1000) -> list[Conversation]:
+    def of_lane(self, name: str, *, most: int = 20_000) -> list[Conversation]:
         """The open conversations of a lane."""
 
     def find(self, system: str, conversation_id: str) -> Conversation | None:
         """The open conversation with that id of the system's."""
+
+    def has_ended(self, system: str, conversation_id: str) -> bool:
+        """Whether a conversation with that id of the system's was there, and has ended."""
 
     def change(self, conversation: Conversation) -> Conversation | None:
         """Write it if it is still at its version; None when somebody else was first, or it has ended."""

@@ -40,5 +40,5 @@ def assemble(
         wire,
         tokens,
         SalesforceDestination(client, tokens=tokens, access=reached, fetch=fetch, monotonic=clock.monotonic),
-        SalesforceSide(client, tokens=tokens, reopens=reached.reopens, fetch=fetch, now=clock.now),
+        SalesforceSide(client, tokens=tokens, access=reached, fetch=fetch, clock=clock),
     )

@@ -158,8 +158,17 @@ class SalesforceClient:
             since_ms: milliseconds since 1970; None: from the start.
 
         Raises:
-            ConversationEnded: see the class.
+            ConversationEnded: see the class; another read has agreed.
         """
+        try:
+            return self._entries(conversation_id, identity, kinds, since_ms, deadline)
+        except ConversationEnded as ended:
+            self._confirm(ended, lambda: self._status(conversation_id, identity, deadline))
+            raise
+
+    def _entries(
+        self, conversation_id: str, identity: Identity, kinds: str, since_ms: int | None, deadline: float
+    ) -> list[dict[str, Any]]:
         found: dict[str, dict[str, Any]] = {}
         start = since_ms
         for _ in range(MOST_PAGES):
@@ -175,11 +184,12 @@ class SalesforceClient:
         raise TransientFailure(message, code="salesforce_bad_answer", system=CONVERSATION, is_unclear=False)
 
     def routing_status(self, conversation_id: str, *, identity: Identity, deadline: float) -> str:
-        """``INITIAL``, ``NEEDS_ROUTING``, ``ROUTED``, ``TRANSFER`` or empty. Raises ConversationEnded."""
-        path = f"/conversation/{conversation_id}"
-        reply = self._call("GET", path, "routing_status", identity, deadline)
-        self._judge(reply, refusal.of_conversation)
-        return str(reply.json().get("routingStatus") or "")
+        """``INITIAL``, ``NEEDS_ROUTING``, ``ROUTED``, ``TRANSFER`` or empty. Raises ConversationEnded as `entries`."""
+        try:
+            return self._status(conversation_id, identity, deadline)
+        except ConversationEnded as ended:
+            self._confirm(ended, lambda: self._page(conversation_id, identity, "Message", None, deadline))
+            raise
 
     def end_session(self, conversation_id: str, *, identity: Identity, deadline: float) -> None:
         """End the messaging session; the conversation stays. Raises ConversationEnded when there is none."""
@@ -199,6 +209,25 @@ class SalesforceClient:
     def _deployment(self) -> str:
         return urlencode({"esDeveloperName": self._access.developer_name})
 
+    def _status(self, conversation_id: str, identity: Identity, deadline: float) -> str:
+        reply = self._call("GET", f"/conversation/{conversation_id}", "routing_status", identity, deadline)
+        self._judge(reply, refusal.of_read)
+        return str(reply.json().get("routingStatus") or "")
+
+    @staticmethod
+    def _confirm(ended: ConversationEnded, read: Callable[[], object]) -> None:
+        """Return only when another read says, too, that the conversation is over. Raises TransientFailure."""
+        if ended.is_shut_out:
+            return
+        try:
+            read()
+        except ConversationEnded as second:
+            if second.is_shut_out:
+                raise
+            return
+        message = f"Two reads of a conversation do not agree. {ended.message}"
+        raise TransientFailure(message, code="salesforce_unavailable", system=SYSTEM, is_unclear=False) from ended
+
     def _page(
         self, conversation_id: str, identity: Identity, kinds: str, start: int | None, deadline: float
     ) -> list[dict[str, Any]]:
@@ -207,7 +236,7 @@ class SalesforceClient:
             query["startTimestamp"] = max(0, start)
         path = f"/conversation/{conversation_id}/entries?{urlencode(query, safe=',')}"
         reply = self._call("GET", path, "entries", identity, deadline)
-        self._judge(reply, refusal.of_conversation)
+        self._judge(reply, refusal.of_read)
         page = reply.json().get("conversationEntries")
         if not isinstance(page, list):
             message = "Salesforce sent an answer without entries."
@@ -225,9 +254,9 @@ class SalesforceClient:
         json_body: object = None,
         body: tuple[bytes, str] | None = None,
     ) -> Reply:
-        """One call; with a new token after a 401, once."""
+        """One call; once more after a 401: with a new token, or a guest's only one."""
         reply = Reply(0, {}, b"")
-        for _ in range(2):
+        for is_second in (False, True):
             token = self._tokens.get(identity, deadline=deadline)
             reply = self._wire.call(
                 method,
@@ -240,7 +269,9 @@ class SalesforceClient:
             )
             if reply.status != HTTPStatus.UNAUTHORIZED:
                 break
-            self._tokens.refuse(identity, token)
+            self._tokens.refuse(identity, token, is_certain=is_second and refusal.is_expiry(reply))
+        if reply.status == HTTPStatus.UNAUTHORIZED and identity.is_guest:
+            raise refusal.uncertain(reply.status, is_unclear=False)
         return reply
 
     def _judge(self, reply: Reply, why: Callable[[Reply], HandoffError], *, system: str = CONVERSATION) -> None:
@@ -261,6 +292,9 @@ class SalesforceClient:
             if any(message_id in ids_of(entry) for entry in known):
                 return
         self._judge(reply, refusal.of_conversation)
+        if reply.is_foreign:
+            message = "A message was answered by something other than Salesforce."
+            raise TransientFailure(message, code="salesforce_bad_answer", system=CONVERSATION)
 
 
 def _attached(session: Session | None, *, is_new: bool) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from shared.salesforce import CONVERSATION, EMAIL, SYSTEM, parts
 from shared.salesforce.attributes import attributes, lasting
 from shared.salesforce.client import SalesforceClient, Session
 from shared.salesforce.delivery import Delivery
-from shared.salesforce.files import Fetch
+from shared.salesforce.files import Fetch, fetch_deadline
 from shared.salesforce.ids import derived, digest
 from shared.salesforce.parts import Part
 from shared.salesforce.settings import CUSTOMER, Access
@@ -159,7 +159,8 @@ class SalesforceDestination:
         if self._fetch is None or delivery.deadline - self._monotonic() < FILE_SECONDS:
             return False
         try:
-            fetched = self._fetch(file.url or "")
+            ends = fetch_deadline(self._monotonic(), delivery.deadline)
+            fetched = self._fetch(file.url or "", deadline=ends)
             if fetched is None or len(fetched.data) > max_file_bytes:
                 return False
             delivery.send_file(slot, name=file.name or fetched.name, content=fetched.data)

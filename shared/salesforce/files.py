@@ -2,16 +2,32 @@
 
 import json
 import re
-from collections.abc import Callable
+from typing import Protocol
 
 from shared.attachments import Fetched
 from shared.handoff.text import one_line
 
+FETCH_SECONDS = 4.0
+"""The longest that a file from a slow host may take of the time in which it is sent, too."""
+
 _UNSAFE = re.compile(r'[\\/:*?"<>|\x00-\x1f]')
 
 
-type Fetch = Callable[[str], Fetched | None]
-"""Fetches a file from its address; None: it may not be fetched, is too large, or is not there."""
+class Fetch(Protocol):
+    """Fetches files; `shared.attachments.Attachments.fetch` does."""
+
+    def __call__(self, url: str, /, *, deadline: float | None = None) -> Fetched | None:
+        """The file; None: it may not be fetched, is too large, is not there, or does not come in time.
+
+        Args:
+            url: its address.
+            deadline: the monotonic time, in seconds, by which it must be over.
+        """
+
+
+def fetch_deadline(now: float, deadline: float) -> float:
+    """By when a file must be there, so that what is left is enough to send it, or its link: monotonic, in seconds."""
+    return now + min(FETCH_SECONDS, (deadline - now) / 2)
 
 
 def safe_name(name: str, *, default: str = "file") -> str:

@@ -12,7 +12,14 @@ from shared.salesforce.wire import Reply
 
 NOT_NOW = frozenset({408, 409, 412, 423, 425, 429})
 """Refused before anything was done."""
-GONE_WORDS = ("closed", "has ended", "no longer")
+GONE = {
+    403: ("The conversation takes no more messages (HTTP 403).", "salesforce_conversation_ended"),
+    404: ("Salesforce does not know the conversation (HTTP 404).", "salesforce_conversation_unknown"),
+    410: ("The conversation takes no more messages (HTTP 410).", "salesforce_conversation_ended"),
+    417: ("The conversation has no messaging session any more (HTTP 417).", "salesforce_session_ended"),
+}
+_READ = frozenset({403, 404})
+_EXPIRED = "jwt is expired"
 
 
 def general(reply: Reply, *, system: str, now: datetime) -> HandoffError | None:
@@ -53,17 +60,43 @@ def of_token(reply: Reply) -> HandoffError:
 
 
 def of_conversation(reply: Reply) -> HandoffError:
-    """Why a call about one conversation was refused, where `general` knows no answer."""
-    if reply.status == 404:
-        message = "Salesforce does not know the conversation (HTTP 404)."
-        return ConversationEnded(message, code="salesforce_conversation_unknown")
-    if reply.status in (403, 410) or any(word in reply.says() for word in GONE_WORDS):
-        message = f"The conversation takes no more messages (HTTP {reply.status})."
-        return ConversationEnded(message, code="salesforce_conversation_ended")
-    if reply.status == 417:
-        message = "The conversation has no messaging session any more (HTTP 417)."
-        return ConversationEnded(message, code="salesforce_session_ended")
-    return refused(reply)
+    """Why something was not taken into a conversation, where `general` knows no answer.
+
+    Only Salesforce itself can say that a conversation is over: a gateway's 403 or 404 passes by. No gateway says 417.
+    """
+    if reply.status not in GONE:
+        return refused(reply)
+    if reply.status != 417 and not reply.is_own_error:
+        return uncertain(reply.status)
+    message, code = GONE[reply.status]
+    return ConversationEnded(message, code=code)
+
+
+def of_read(reply: Reply) -> HandoffError:
+    """Why a conversation could not be read, where `general` knows no answer; never a PermanentFailure.
+
+    A ConversationEnded is one read's word: another one must agree.
+    """
+    if reply.status not in _READ or not reply.is_own_error:
+        return uncertain(reply.status, is_unclear=False)
+    message, code = GONE[reply.status]
+    return ConversationEnded(message, code=code)
+
+
+def uncertain(status: int, *, is_unclear: bool = True) -> TransientFailure:
+    """It was refused, and whether that is Salesforce's last word remains to be seen."""
+    return TransientFailure(
+        f"A conversation's call was refused (HTTP {status}); whether for good is not certain yet.",
+        code="salesforce_unavailable",
+        system=SYSTEM,
+        kind="server_error",
+        is_unclear=is_unclear,
+    )
+
+
+def is_expiry(reply: Reply) -> bool:
+    """Whether a 401 comes from Salesforce: its own error, or the bare text that it sends when a token has expired."""
+    return reply.is_own_error or _EXPIRED in reply.says()
 
 
 def of_create(reply: Reply) -> HandoffError:

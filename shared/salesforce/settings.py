@@ -15,6 +15,9 @@ from shared.salesforce import SYSTEM
 
 SESSION, CUSTOMER = "session", "customer"
 
+GUARDED_WORDS = frozenset({"cancel", "end", "quit", "stop", "stopall", "unsubscribe", "help"})
+"""What Salesforce's template for messaging channels registers as opt-out, and as a question (reference: limits)."""
+
 ATTRIBUTES: Mapping[str, str] = MappingProxyType(
     {
         "sessionId": "OpencxSessionId",
@@ -64,6 +67,7 @@ class Access:
         language: of the conversations, in Salesforce's spelling.
         priority: where the handoff says nothing, 1 to 4.
         reopens: whether a message after the session's end begins a new session.
+        guarded_words: in lower case; a customer's message of nothing else is sent with words around it.
         notices: what was tolerated.
     """
 
@@ -77,6 +81,7 @@ class Access:
     language: str = "en_US"
     priority: int = 2
     reopens: bool = False
+    guarded_words: frozenset[str] = GUARDED_WORDS
     notices: tuple[Notice, ...] = ()
 
     @property
@@ -104,6 +109,7 @@ def access(settings: Settings) -> Access:
         language=_language(settings, notices),
         priority=int(settings.number("DEFAULT_PRIORITY", 2, least=1, most=4)),
         reopens=settings.flag("SALESFORCE_REOPEN", default=False),
+        guarded_words=_guarded_words(settings),
         notices=tuple(notices),
     )
 
@@ -144,6 +150,15 @@ def _language(settings: Settings, notices: list[Notice]) -> str:
         return value
     notices.append(_left_out("SALESFORCE_LANGUAGE", "Set it to a language such as en_US or de; en_US is used."))
     return "en_US"
+
+
+def _guarded_words(settings: Settings) -> frozenset[str]:
+    given = settings.text("SALESFORCE_GUARDED_WORDS")
+    if given is None:
+        return GUARDED_WORDS
+    if given.casefold() == "none":
+        return frozenset()
+    return frozenset(filter(None, (word.strip().casefold() for word in given.split(","))))
 
 
 def _attributes(settings: Settings, notices: list[Notice]) -> Mapping[str, str]:

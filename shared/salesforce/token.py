@@ -125,13 +125,22 @@ class TokenSource:
             self._again_at[identity] = self._clock.monotonic() + AGAIN_SECONDS
             return token
 
-    def refuse(self, identity: Identity, token: Token) -> None:
-        """Salesforce answered 401: forget this token; a newer one stays.
+    def refuse(self, identity: Identity, token: Token, *, is_certain: bool) -> None:
+        """Something answered 401: forget this token; a newer one stays.
+
+        A guest has no other one. So theirs is forgotten only when its own time is over, or the refusal is certain.
+
+        Args:
+            identity: whom the token is for.
+            token: what was refused.
+            is_certain: Salesforce has said so itself, more than once.
 
         Raises:
             ConversationEnded: it was a guest's; there is no other way into the conversation.
             TransientFailure: the guest's token could not be forgotten.
         """
+        if identity.is_guest and not is_certain and token.expires_at > self._clock.monotonic():
+            return
         with self._lock:
             if self._tokens.get(identity, token).value == token.value:
                 self._tokens.pop(identity, None)

@@ -42,6 +42,20 @@ class Reply:
             return {}
         return data if isinstance(data, dict) else {}
 
+    @property
+    def is_foreign(self) -> bool:
+        """Whether something on the way has answered with a page of its own: neither JSON nor nothing."""
+        try:
+            return bool(self.body.strip()) and not isinstance(parse_json(self.body.decode("utf-8-sig")), dict)
+        except (ValueError, RecursionError):
+            return True
+
+    @property
+    def is_own_error(self) -> bool:
+        """Whether it is an error in Salesforce's own form, and no page of a gateway: JSON that says what is wrong."""
+        data = self.json()
+        return any(isinstance(data.get(name), str) and data[name] for name in ("message", "errorCode", "code"))
+
     def says(self) -> str:
         """What an error answer says, in lower case: JSON with ``message`` and a code, or plain text."""
         data = self.json()

@@ -3,7 +3,8 @@
 import heapq
 import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 
@@ -19,22 +20,52 @@ class SimClock:
         self._lock = threading.RLock()
         self._planned: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
+        self._local = threading.local()
+        self._together = 0
+        self._latest = 0.0
 
     def time(self) -> float:
         """Seconds since the epoch."""
-        return self._seconds
+        return self._seconds + self._own
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Threads that wait in here wait side by side: each has a time of its own, and in the end it is the latest.
+
+        Without it a thread's time-out would make another one's call last as long, which nobody waits for.
+        """
+        with self._lock:
+            self._together, self._latest = next(self._numbers) + 1, 0.0
+        try:
+            yield
+        finally:
+            self._together = 0
+            self.advance_to(self._seconds + self._latest)
+
+    @property
+    def _own(self) -> float:
+        """How far this thread is ahead of the others."""
+        if not self._together or getattr(self._local, "together", 0) != self._together:
+            return 0.0
+        return float(self._local.seconds)
 
     def now(self) -> datetime:
         """The time of day, in UTC."""
-        return datetime.fromtimestamp(self._seconds, UTC)
+        return datetime.fromtimestamp(self.time(), UTC)
 
     def monotonic(self) -> float:
         """Seconds that only grow."""
-        return self._seconds
+        return self.time()
 
     def sleep(self, seconds: float) -> None:
         """Move on by that many seconds, and do what was planned for the time in between."""
-        self.advance_to(self._seconds + max(0.0, seconds))
+        if not self._together:
+            self.advance_to(self._seconds + max(0.0, seconds))
+            return
+        self._local.seconds = self._own + max(0.0, seconds)
+        self._local.together = self._together
+        with self._lock:
+            self._latest = max(self._latest, self._local.seconds)
 
     def advance_to(self, moment: float) -> None:
         """Move on to a moment in seconds since the epoch; never back."""

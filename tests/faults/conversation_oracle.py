@@ -18,14 +18,34 @@ _NEWEST_SHOWN = 5
 """Of a transcript that is whole in a file: so many of its last messages must be in the chat, at least."""
 
 
-def judge(world: World, system: str, story: Story, *, may_lack_transcript: bool = False) -> list[Finding]:
-    """Everything that is wrong with the one handoff, and with the world."""
+def judge(
+    world: World, system: str, story: Story, *, may_lack_transcript: bool = False, may_be_refused: bool = False
+) -> list[Finding]:
+    """Everything that is wrong with the one handoff, and with the world.
+
+    Args:
+        world: where it is.
+        system: where the rep works.
+        story: what was handed over.
+        may_lack_transcript: OpenCX refused to give it, which a notice says.
+        may_be_refused: the rep's system said that the conversation takes no more: the record says so.
+    """
+    if may_be_refused and _is_refused(world):
+        return []
     found, conversation_id = (_salesforce if system == SALESFORCE else _dynamics)(
         world, story, may_lack_transcript=may_lack_transcript
     )
     found += _judge_ledger(world, system, conversation_id, may_lack_transcript=may_lack_transcript)
     found += [Finding(WRONG, "-", f"the service crashed: {crash}") for crash in world.crashes]
     return found
+
+
+def _is_refused(world: World) -> bool:
+    """Whether the record says that it was refused, or that something is missing."""
+    record = next(row for row in world.rows() if row["RowKey"].startswith("h:"))
+    if record["State"] == "failed":
+        return bool(record["ErrorCode"] == "salesforce_conversation_refused")
+    return "transcript_incomplete" in str(record["Outcome"])
 
 
 def _salesforce(world: World, story: Story, *, may_lack_transcript: bool) -> tuple[list[Finding], str]:
@@ -88,7 +108,9 @@ def _dynamics(world: World, story: Story, *, may_lack_transcript: bool) -> tuple
     linked = stands["contact"] is not None
     if "email" in story.contact and not linked:
         found.append(Finding(WRONG, HANDOFF, "no contact is linked"))
-    contacts = [row for row in world.dataverse.rows("contacts") if row.get("emailaddress1") == story.customer(1).get("email")]
+    contacts = [
+        row for row in world.dataverse.rows("contacts") if row.get("emailaddress1") == story.customer(1).get("email")
+    ]
     if "email" in story.contact and len(contacts) != 1:
         found.append(Finding(DUPLICATE, HANDOFF, f"{len(contacts)} contacts"))
     return found, str(stands["id"])

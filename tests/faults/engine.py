@@ -10,6 +10,7 @@ from shared import turnout
 from shared.app import Application
 from shared.errors import HandoffError
 from shared.wake import HANDOFFS
+from tests.faults.queues import Message
 from tests.faults.wire import Killed
 from tests.faults.world import World
 
@@ -90,16 +91,23 @@ class Engine:
 
     def _next(self) -> tuple[float, Callable[[], None]]:
         choices: list[tuple[float | None, Callable[[], None]]] = [
-            (self.world.doors.next_at(), self.world.doors.deliver),
-            (self.world.queues.next_at(), lambda: self.world.queues.work(self._wake)),
+            (self.world.doors.next_at(), self._deliver),
+            (self.world.queues.next_at(), self._work),
             (self._tick_at, self._tick),
         ]
         return min(((at, act) for at, act in choices if at is not None), key=lambda choice: choice[0])
 
-    def _wake(self, queue: str, body: bytes) -> bool | None:
-        if queue == HANDOFFS:
-            return self._loses_wakes or self._do(QUEUE, lambda app: turnout.start_handoff(app, body))
-        return self._do(QUEUE, lambda app: turnout.relay_messages(app, body))
+    def _deliver(self) -> None:
+        self.world.doors.deliver()
+
+    def _work(self) -> None:
+        message = self.world.queues.take()
+        self.world.queues.settle(message, went_well=self._wake(message, QUEUE))
+
+    def _wake(self, message: Message, role: str) -> bool | None:
+        if message.queue == HANDOFFS:
+            return self._loses_wakes or self._do(role, lambda app: turnout.start_handoff(app, message.body))
+        return self._do(role, lambda app: turnout.relay_messages(app, message.body))
 
     def _tick(self) -> None:
         self._tick_at = self.world.clock.time() + TIMER_SECONDS

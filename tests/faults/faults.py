@@ -1,8 +1,9 @@
 """The kinds of faults that one call can meet, each as it looks to the client."""
 
+import contextlib
 import http.client
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import requests
 import urllib3
@@ -27,6 +28,11 @@ def refused(call: Call) -> requests.Response:
 def lost(call: Call) -> requests.Response:
     """It is done, and the connection breaks before the answer."""
     call.work()
+    return broken(call)
+
+
+def broken(call: Call) -> requests.Response:
+    """The connection breaks before the answer; nothing was done, yet."""
     closed = http.client.RemoteDisconnected("Remote end closed connection without response")
     raise NoConnection(urllib3.exceptions.ProtocolError("Connection aborted.", closed), request=call.request)
 
@@ -41,6 +47,24 @@ def timeout_after(call: Call) -> requests.Response:
     """No answer in time, and it is done."""
     call.work()
     return timeout_before(call)
+
+
+def late(seconds: float, failure: Fault) -> Fault:
+    """A failure that says nothing, and the work is done so many seconds after it."""
+
+    def fault(call: Call) -> requests.Response:
+        try:
+            return failure(call)
+        finally:
+            call.clock.plan(call.clock.time() + seconds, lambda: _ignore(call.work))
+
+    return fault
+
+
+def _ignore(work: Callable[[], object]) -> None:
+    """Nobody hears of the answer, nor that there is none."""
+    with contextlib.suppress(requests.RequestException):
+        work()
 
 
 def truncated(call: Call) -> requests.Response:

@@ -7,7 +7,6 @@ once, and after five times it is put aside.
 
 import base64
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -67,17 +66,15 @@ class Queues:
         """When the next message is visible."""
         return min((each.visible_at for each in self.messages.values()), default=None)
 
-    def work(self, function: Callable[[str, bytes], bool | None]) -> None:
-        """Give the next visible message to a function, as the host does.
-
-        Args:
-            function: takes queue and body; returns whether it went well, and None when the worker has died: then the
-                message is visible again when its ten minutes are over.
-        """
+    def take(self) -> Message:
+        """The next visible message, as the host takes it: nobody else sees it for ten minutes."""
         message = min(self.messages.values(), key=lambda each: (each.visible_at, each.id))
         message.times += 1
         message.visible_at, message.receipt = self.clock.time() + HIDDEN_SECONDS, self._name("taken")
-        went_well = function(message.queue, message.body)
+        return message
+
+    def settle(self, message: Message, *, went_well: bool | None) -> None:
+        """What the host does when the function is over; None: the worker died, and nobody does anything."""
         if went_well is None:
             return
         if went_well:

@@ -28,7 +28,7 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
 def test_only_the_service_is_packed(names: set[str]) -> None:
     """Sandbox, tests, documentation, infrastructure, locks for developers and local secrets stay at home."""
     tops = {name.split("/")[0] for name in names}
-    code = {folder.parent.name for folder in ROOT.glob("*/__init__.py")} - {"sandbox", "tests"}
+    code = {folder.parent.name for folder in ROOT.glob("*/__init__.py")} - {"sandbox", "tests", "tools"}
     assert tops == DEPLOYED | code
     assert code >= DEPLOYED_FOLDERS
 

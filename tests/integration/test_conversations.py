@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from azure.storage.queue import QueueClient
@@ -200,3 +201,43 @@ def test_queue_that_is_away(world: World) -> None:
 
 def _body(content: str) -> object:
     return json.loads(base64.b64decode(content))
+
+
+def test_end_knows_its_own_echo(
+    conversations: TableConversations, new_id: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An end whose answer is lost and that is repeated by the SDK is ours; what it was to clear is cleared."""
+    session_id = new_id()
+    opened = conversations.open(made(session_id))
+    conversations.push(opened, [RepEntry("e", NOW, text="late")])
+    table = conversations._table
+    transact = table.transact
+
+    def twice(operations: Any) -> Any:
+        transact(operations)
+        return transact(operations)
+
+    monkeypatch.setattr(table, "transact", twice)
+    assert conversations.end(replace(opened, ended_at=NOW, ending="rep"))
+    monkeypatch.setattr(table, "transact", transact)
+    assert conversations.inbox(opened) == []
+    assert conversations.has_ended("salesforce", f"c-{session_id}")
+    assert not conversations.has_ended("salesforce", "unknown")
+
+
+def test_purge_leaves_nothing(conversations: TableConversations, new_id: Callable[[], str]) -> None:
+    """A push that crossed the end, and the index, go with the trace."""
+    session_id = new_id()
+    opened = conversations.open(made(session_id))
+    conversations.end(replace(opened, ended_at=datetime(2019, 1, 1, tzinfo=UTC)))
+    conversations.push(opened, [RepEntry("e", NOW, text="late")])
+    conversations.purge(before=datetime(2019, 6, 1, tzinfo=UTC), limit=100)
+    assert conversations.inbox(opened) == []
+    assert not conversations.has_ended("salesforce", f"c-{session_id}")
+
+
+def test_emoji_fit(conversations: TableConversations, new_id: Callable[[], str]) -> None:
+    """A text property holds UTF-16 units, not characters."""
+    opened = conversations.open(made(new_id()))
+    conversations.push(opened, [RepEntry("e", NOW, text="😀" * 40_000), RepEntry("f", NOW, text="")])
+    assert [len(entry.text) for entry in conversations.inbox(opened)] == [40_000, 0]

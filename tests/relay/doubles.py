@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 from shared.errors import ConversationEnded, LedgerUnavailable, TransientFailure
-from shared.relay.carrier import entry_text
 from shared.relay.model import ENDED, MESSAGE, OVER, Conversation, CustomerMessage, RepEntry, lane_of, session_key
 from shared.relay.store import Lane
+from shared.relay.words import entry_text
 
 START = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
 
@@ -92,11 +92,14 @@ class Memory:
     def of_session(self, session_id: str) -> list[Conversation]:
         return [row for name, row in self.rows.items() if name.startswith(f"{session_key(session_id)}:")]
 
-    def of_lane(self, name: str, *, most: int = 1000) -> list[Conversation]:
+    def of_lane(self, name: str, *, most: int = 20_000) -> list[Conversation]:
         return [row for row in self.rows.values() if lane_of(row.session_id) == name][:most]
 
     def find(self, system: str, conversation_id: str) -> Conversation | None:
         return next((row for row in self.rows.values() if row.conversation_id == conversation_id), None)
+
+    def has_ended(self, system: str, conversation_id: str) -> bool:
+        return any(row.conversation_id == conversation_id for row in self.ended.values())
 
     def change(self, conversation: Conversation) -> Conversation | None:
         self._faults.meet("ledger.change", is_after=False)
@@ -157,6 +160,7 @@ class RepSystem:
         self.listed: list[RepEntry] = []
         self.shown: list[CustomerMessage] = []
         self.is_over = False
+        self.forgotten = 0
 
     def says(self, text: str, *, kind: str = MESSAGE, entry_id: str = "") -> RepEntry:
         """A rep's message, or another entry."""
@@ -192,6 +196,9 @@ class RepSystem:
         self.is_over = True
         self._faults.meet("rep.end", is_after=True)
 
+    def forget(self, conversation: Conversation) -> None:
+        self.forgotten += 1
+
 
 class OpenCX:
     """Where the customer is. Implements `shared.relay.model.CustomerSide`."""
@@ -200,6 +207,7 @@ class OpenCX:
         self._faults = faults
         self._clock = clock
         self.heard: list[RepEntry] = []
+        self.times: list[datetime] = []
         self.written: list[CustomerMessage] = []
         self.closed = 0
 
@@ -212,11 +220,14 @@ class OpenCX:
     def say(self, conversation: Conversation, entry: RepEntry, *, deadline: float) -> None:
         self._faults.meet("opencx.say", is_after=False)
         self.heard.append(entry)
+        self.times.append(self._clock.now())
         self._faults.meet("opencx.say", is_after=True)
 
-    def count_said(self, conversation: Conversation, entry: RepEntry, *, deadline: float) -> int:
+    def count_said(self, conversation: Conversation, entry: RepEntry, *, since: datetime, deadline: float) -> int:
         self._faults.meet("opencx.count", is_after=False)
-        return sum(entry_text(one) == entry_text(entry) for one in self.heard)
+        return sum(
+            entry_text(one) == entry_text(entry) and at >= since for one, at in zip(self.heard, self.times, strict=True)
+        )
 
     def messages(self, conversation: Conversation, *, since: datetime, deadline: float) -> Sequence[CustomerMessage]:
         self._faults.meet("opencx.messages", is_after=False)

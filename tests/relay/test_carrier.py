@@ -8,9 +8,10 @@ from datetime import timedelta
 
 import pytest
 
-from shared.errors import ConversationEnded, PermanentFailure
-from shared.relay.carrier import CUSTOMER, REP, Carrier, Options
+from shared.errors import ConversationEnded, PermanentFailure, TransientFailure
+from shared.relay.carrier import CUSTOMER, Carrier, Options
 from shared.relay.model import JOINED, OVER, Conversation, RepEntry
+from shared.relay.to_customer import REP
 from tests.relay.doubles import Faults, Killed, World
 
 KINDS = ["before:refused", "before:lost", "after:lost", "before:killed", "after:killed"]
@@ -169,7 +170,7 @@ def test_shut_out_is_not_the_end(place: str) -> None:
         raise ConversationEnded("Too late.", code="salesforce_guest_expired", is_shut_out=True)
 
     setattr(world.rep, place, shut_out)
-    assert step(world) is None
+    step(world)
     assert [(ended.ending, ended.error_code) for ended in world.memory.ended.values()] == [
         ("shut_out", "salesforce_guest_expired")
     ]
@@ -214,6 +215,9 @@ def test_rep_ends(closes: bool, times: int) -> None:
     world.conversation()
     world.rep.says("bye")
     world.rep.says("", kind=OVER)
+    step(world, closes_session=closes)
+    assert world.memory.rows  # it waits for last words
+    world.clock.sleep(4)
     step(world, closes_session=closes)
     assert [entry.text for entry in world.opencx.heard] == ["bye"]
     assert world.opencx.closed == times
@@ -291,3 +295,160 @@ def test_one_fault_at_any_call_with_pushes(kind: str) -> None:
         world = run(Faults(at, kind))
         assert [entry.text for entry in world.opencx.heard] == ["one", "ok", "ok", "two"], (at, kind)
         assert not any(world.memory.pushed.values())
+
+
+def test_webhook_during_a_send_costs_nothing() -> None:
+    """The customer writes while a reply is being sent: the touch is merged, and nobody waits for a claim to run out."""
+    world = World.make()
+    conversation = world.conversation()
+    world.rep.says("one")
+    world.rep.says("two")
+    say = world.opencx.say
+
+    def say_while_touched(held: Conversation, entry: RepEntry, *, deadline: float) -> None:
+        say(held, entry, deadline=deadline)
+        touched = world.memory.rows[conversation.key]
+        world.memory.change(replace(touched, contact_poll_at=world.clock.now(), next_at=world.clock.now(), peeks=1))
+
+    world.opencx.say = say_while_touched  # type: ignore[assignment,method-assign]
+    after = step(world)
+    assert [entry.text for entry in world.opencx.heard] == ["one", "two"]
+    assert after is not None
+    assert after.claim is None
+
+
+def test_poison_message_blocks_neither_way_for_ever() -> None:
+    """One that always fails with an answer is given up after hours, and counted; the other way goes on meanwhile."""
+    world = World.make()
+    world.conversation()
+    world.rep.says("poison")
+    world.rep.says("fine")
+    world.opencx.writes("hello?")
+    say = world.opencx.say
+
+    def fail(held: Conversation, entry: RepEntry, *, deadline: float) -> None:
+        if entry.text == "poison":
+            raise TransientFailure("500", code="opencx_unavailable", system="opencx")
+        say(held, entry, deadline=deadline)
+
+    world.opencx.say = fail  # type: ignore[assignment,method-assign]
+    for _ in range(10):
+        step(world)
+        world.clock.sleep(10)
+    assert [message.text for message in world.rep.shown] == ["hello?"]
+    assert world.opencx.heard == []  # an outage of ten minutes costs no message
+    for _ in range(200):
+        step(world)
+        world.clock.sleep(60)
+    assert [entry.text for entry in world.opencx.heard] == ["fine"]
+    (row,) = world.memory.rows.values()
+    assert (row.undelivered, row.error_code) == (1, "message_given_up")
+
+
+def test_what_a_rep_wrote_before_the_relay_opened() -> None:
+    """A rep may greet while the handoff is still being retried: the greeting is carried."""
+    world = World.make()
+    world.rep.says("Hello, I am Sara")
+    world.clock.sleep(600)
+    conversation = world.conversation()
+    accepted_at = world.clock.now() - timedelta(seconds=620)
+    world.memory.rows[conversation.key] = replace(conversation, accepted_at=accepted_at)
+    step(world)
+    assert [entry.text for entry in world.opencx.heard] == ["Hello, I am Sara"]
+
+
+def test_equal_words_of_somebody_else_are_not_ours() -> None:
+    """An agent said the same an hour ago: a send that failed is not taken for delivered."""
+    world = World.make()
+    world.conversation()
+    world.opencx.heard.append(world.rep.says("Hello, how can I help?"))
+    world.opencx.times.append(world.clock.now())
+    world.rep.listed.clear()
+    world.clock.sleep(3600)
+    world.rep.says("Hello, how can I help?")
+    world.faults.at = len(world.faults.calls) + CALLS.index("opencx.say") - CALLS.index("rep.entries")
+    world.faults.kind = "before:lost"
+    settle(world)
+    assert len(world.opencx.heard) == 2
+
+
+def test_last_words_overtaken_by_the_end() -> None:
+    """A push may come after the end that it was written before: the end waits for it."""
+    world = World.make(polls=False)
+    conversation = world.conversation()
+    last = world.rep.says("bye")
+    world.memory.push(conversation, [world.rep.says("", kind=OVER)])
+    step(world)
+    world.clock.sleep(5)
+    world.memory.push(conversation, [last])
+    step(world)
+    assert [entry.text for entry in world.opencx.heard] == ["bye"]
+    assert world.opencx.closed == 0
+    world.clock.sleep(15)
+    step(world)
+    assert world.opencx.closed == 1
+    assert world.rep.forgotten == 1
+
+
+def test_webhook_that_is_quicker_than_the_history() -> None:
+    """The message is not listed yet: it is looked again after 2, 5 and 15 s, not after minutes."""
+    world = World.make()
+    conversation = world.conversation()
+    step(world)
+    touched = world.memory.rows[conversation.key]
+    world.memory.change(replace(touched, contact_poll_at=world.clock.now(), peeks=1))
+    step(world)
+    world.opencx.writes("late in the list")
+    world.clock.sleep(2)
+    step(world)
+    assert [message.text for message in world.rep.shown] == ["late in the list"]
+
+
+def test_slow_table_gives_the_claim_back() -> None:
+    """A claim whose writing took too long would not cover the send: nothing is sent under it."""
+    world = World.make()
+    world.conversation()
+    world.rep.says("one")
+    change = world.memory.change
+
+    def slow(conversation: Conversation) -> Conversation | None:
+        stored = change(conversation)
+        world.clock.sleep(25 if conversation.claim and not world.opencx.heard else 0)
+        return stored
+
+    world.memory.change = slow  # type: ignore[method-assign]
+    step(world)
+    assert world.opencx.heard == []
+    world.memory.change = change  # type: ignore[method-assign]
+    settle(world)
+    assert [entry.text for entry in world.opencx.heard] == ["one"]
+
+
+def test_nothing_is_sent_into_what_is_over() -> None:
+    """The rep has ended it, and closing fails: what the customer writes then rings no other rep."""
+    world = World.make()
+    world.conversation()
+    world.rep.says("", kind=OVER)
+    step(world)
+    world.opencx.writes("thanks!")
+    touch(world)
+    world.clock.sleep(1)
+    step(world)
+    assert world.rep.shown == []
+
+
+def test_hopeless_conversations_are_given_up() -> None:
+    """A session that OpenCX does not know, or an end that cannot be told, is not looked at for ever."""
+    world = World.make()
+    world.conversation()
+
+    def missing(held: Conversation, *, since: object, deadline: float) -> list[object]:
+        raise PermanentFailure("No such session.", code="opencx_session_missing")
+
+    world.opencx.messages = missing  # type: ignore[assignment,method-assign]
+    for _ in range(60):
+        step(world)
+        world.clock.sleep(61)
+        touch(world)
+    assert [ended.ending for ended in world.memory.ended.values()] == ["shut_out"]
+    assert world.opencx.closed == 0

@@ -284,3 +284,53 @@ def test_our_own_closing_is_not_the_customers() -> None:
     engine.world.rep.says("", kind=OVER)
     engine.run(5)
     assert [ended.ending for ended in engine.world.memory.ended.values()] == ["rep"]
+
+
+def test_wrong_times_do_not_mute_the_customer() -> None:
+    """A transcript whose times lie ahead ends when the handoff was asked for: better a message twice than unheard."""
+    engine = Engine()
+    handoff = Handoff("h1", "s1", "sms", Contact(), (Turn("customer", "Hi", START + timedelta(hours=2)),))
+    outcome = Outcome("salesforce", "messaging_conversation", "sms", "c1")
+    engine.relay.open(handoff, outcome, accepted_at=START)
+    engine.run(1)
+    engine.world.opencx.writes("are you there?")
+    engine.relay.contact_wrote("s1")
+    engine.run(3)
+    assert [message.text for message in engine.world.rep.shown] == ["are you there?"]
+
+
+def test_what_was_written_while_it_landed() -> None:
+    """Without a transcript the rep is shown what the customer wrote since the handoff was asked for."""
+    engine = Engine()
+    engine.world.clock.sleep(120)
+    engine.world.opencx.writes("I am still here")
+    engine.world.clock.sleep(120)
+    outcome = Outcome("salesforce", "messaging_conversation", "sms", "c1")
+    engine.relay.open(Handoff("h1", "s1", "sms"), outcome, accepted_at=START + timedelta(seconds=100))
+    engine.run(3)
+    assert [message.text for message in engine.world.rep.shown] == ["I am still here"]
+
+
+def test_late_closing_is_not_the_next_conversations() -> None:
+    """A closing that is told late ends no conversation that was opened after it."""
+    engine = Engine()
+    engine.open()
+    engine.run(3)
+    engine.relay.closed("s1", START - timedelta(minutes=1))
+    engine.run(3)
+    assert not engine.world.rep.is_over
+    engine.relay.closed("s1", engine.world.clock.now())
+    engine.run(3)
+    assert engine.world.rep.is_over
+
+
+def test_slow_look_is_looked_after_soon() -> None:
+    """A conversation that is still being looked at keeps its lane quick, whatever its idle neighbours want."""
+    engine = Engine()
+    engine.open()
+    engine.run(3)
+    (conversation,) = engine.world.memory.rows.values()
+    engine.lanes._busy.add(conversation.key)
+    engine.run(1.2)
+    (message,) = engine.queue.messages
+    assert message.visible_at - engine.world.clock.now() <= timedelta(seconds=2)

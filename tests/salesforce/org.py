@@ -110,9 +110,7 @@ class Worker:
         self.destination = SalesforceDestination(
             self.client, tokens=self.tokens, access=self.access, fetch=fetch, monotonic=org.clock.monotonic
         )
-        self.side = SalesforceSide(
-            self.client, tokens=self.tokens, reopens=self.access.reopens, fetch=fetch, now=org.clock.now
-        )
+        self.side = SalesforceSide(self.client, tokens=self.tokens, access=self.access, fetch=fetch, clock=org.clock)
 
 
 class Org:

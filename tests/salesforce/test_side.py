@@ -158,6 +158,7 @@ def test_a_message_that_salesforce_cuts_in_two_is_found(org: Org, conversation: 
         ({"status": 503}, True),
         ({"status": 429}, False),
         ({"status": 423}, False),
+        ({"status": 200, "body": "<html>A gateway's page</html>"}, True),
     ],
     ids=str,
 )

@@ -49,9 +49,10 @@ class World:
         """A rep has written."""
         self.side.say(conversation(to_customer=to_customer, system=system), entry, deadline=self.deadline)
 
-    def count(self, entry: RepEntry) -> int:
-        """How often that is in the history."""
-        return self.side.count_said(conversation(), entry, deadline=self.deadline)
+    def count(self, entry: RepEntry, *, seconds_ago: float = 3600) -> int:
+        """How often that is in the history since then."""
+        since = self.clock.now() - timedelta(seconds=seconds_ago)
+        return self.side.count_said(conversation(), entry, since=since, deadline=self.deadline)
 
     def history(self) -> list[dict[str, Any]]:
         """The events of the session's history."""
@@ -169,12 +170,13 @@ def test_a_file_without_an_address_is_named(world: World) -> None:
         (Fault(drop="before"), "unreachable", True, None),
         (Fault(drop="after"), "unreachable", True, None),
         (Fault(truncate=3), "unreachable", True, None),
+        (Fault(status=200, body="<html>A gateway's page</html>"), "server_error", True, None),
     ],
 )
 def test_an_answer_says_whether_the_message_may_have_arrived(
     world: World, fault: Fault, kind: str, is_unclear: bool, after: float | None
 ) -> None:
-    """A 5xx, a cut-off answer and none leave it open; then the history tells."""
+    """A 5xx, a cut-off answer, another's page and none leave it open; then the history tells."""
     world.server.faults.add(fault)
     with pytest.raises(TransientFailure) as failed:
         world.say(entry())

@@ -4,7 +4,7 @@ import base64
 import hmac
 import json
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import azure.functions as func
@@ -17,11 +17,12 @@ from shared.config.secrets import Secrets
 from shared.config.settings import Settings
 from shared.errors import InvalidRequest, LedgerUnavailable, TransientFailure, Unauthorized
 from shared.handoff import request
-from shared.handoff.model import Handoff
+from shared.handoff.model import Handoff, Outcome
 from shared.handoff.record import COMPLETED, FAILED, RETRYING, Record
 from shared.ledger import keys
 from shared.opencx.events import OpenCXEvents
 from shared.opencx.webhook import webhook
+from shared.relay.model import ENDED, Conversation
 from tests.clock import ManualClock
 from tests.unit.test_webhook import OLD, signed
 
@@ -51,7 +52,9 @@ class Parts:
         self.handled: dict[str, tuple[str, datetime]] = {}
         self.woken: list[str] = []
         self.touched: list[tuple[str, str]] = []
+        self.closed_at: list[datetime | None] = []
         self.open_conversations = 0
+        self.conversations: dict[str, Conversation] = {}
         self.down: set[str] = set()
         environ = Settings({"OPENCX_WEBHOOK_SECRET": OLD})
         self.opencx_events = OpenCXEvents(
@@ -90,11 +93,18 @@ class Parts:
         self.touched.append(("wrote", session_id))
         return self.open_conversations
 
-    def closed(self, session_id: str) -> int:
+    def closed(self, session_id: str, at: datetime | None) -> int:
         """As `Relay.closed`."""
         self._meet("relay")
         self.touched.append(("closed", session_id))
+        self.closed_at.append(at)
         return self.open_conversations
+
+    def of_handoff(self, session_id: str, handoff_id: str) -> Conversation | None:
+        """As `Relay.of_handoff`."""
+        self._meet("relay")
+        known = self.conversations.get(handoff_id)
+        return known if known is not None and known.session_id == session_id else None
 
     def find(self, key: str) -> str | None:
         """As `TableReplays.find`."""
@@ -117,6 +127,23 @@ class Parts:
         known = self.records[handoff_id]
         done = now if state == COMPLETED else None
         self.records[handoff_id] = replace(known, state=state, due_at=None, updated_at=now, completed_at=done)
+
+    def land(self, handoff_id: str) -> None:
+        """The handoff has become a conversation now."""
+        self.end(handoff_id)
+        known = self.records[handoff_id]
+        outcome = Outcome("dynamics365", "messaging_conversation", "web", f"c-{handoff_id}")
+        self.records[handoff_id] = replace(known, outcome=outcome)
+        self.conversations[handoff_id] = Conversation(
+            handoff_id, known.session_id, "dynamics365", outcome.record_id, "web", self.clock.now()
+        )
+        self.open_conversations += 1
+
+    def hang_up(self, handoff_id: str) -> None:
+        """The handoff's conversation has ended now."""
+        known = self.conversations[handoff_id]
+        self.conversations[handoff_id] = replace(known, state=ENDED, ended_at=self.clock.now())
+        self.open_conversations -= 1
 
 
 @pytest.fixture
@@ -236,6 +263,53 @@ def test_a_session_handed_off_again_is_a_second_handoff(parts: Parts) -> None:
     assert parts.records[second].session_id == SESSION
 
 
+def test_a_chat_that_has_ended_is_handed_off_again_at_once(parts: Parts) -> None:
+    """The conversation's end counts, not when it landed: four minutes of chat, and three later a second handoff."""
+    parts.deliver(event())
+    parts.land(SESSION)
+    parts.clock.advance(240)
+    parts.hang_up(SESSION)
+    parts.deliver(event(timestamp=later(7)), id_="msg_2")
+    parts.deliver(event(timestamp=later(7)), id_="msg_3")
+    second = f"{SESSION}#2026-01-31T09:37:00.000Z"
+    assert list(parts.records) == [SESSION, second]
+    assert parts.woken[-1] == keys.digest(second)
+
+
+@pytest.mark.parametrize("minutes", [0, 2, 59, 60, 60.08])
+def test_what_was_told_before_a_chats_end_is_no_second_handoff(parts: Parts, minutes: float) -> None:
+    """A late or repeated event of the handoff that was answered, with some seconds for two clocks."""
+    parts.deliver(event())
+    parts.land(SESSION)
+    parts.clock.advance(3600)
+    parts.hang_up(SESSION)
+    parts.deliver(event(timestamp=later(minutes)), id_="msg_2")
+    assert list(parts.records) == [SESSION]
+    parts.deliver(event(timestamp=later(60.1)), id_="msg_3")
+    assert len(parts.records) == 2
+
+
+def test_a_conversation_that_is_found_open_is_no_second_handoff(parts: Parts) -> None:
+    """It may have been opened between the look and the record."""
+    parts.deliver(event())
+    parts.land(SESSION)
+    parts.open_conversations = 0
+    parts.deliver(event(timestamp=later(60)), id_="msg_2")
+    assert list(parts.records) == [SESSION]
+
+
+def test_a_chat_that_is_known_no_more_is_judged_by_its_record(parts: Parts) -> None:
+    """Its row is deleted after the retention, the record perhaps not yet: ten minutes after it landed."""
+    parts.deliver(event())
+    parts.land(SESSION)
+    parts.conversations.clear()
+    parts.open_conversations = 0
+    parts.deliver(event(timestamp=later(9)), id_="msg_2")
+    assert list(parts.records) == [SESSION]
+    parts.deliver(event(timestamp=later(11)), id_="msg_3")
+    assert len(parts.records) == 2
+
+
 def test_a_failed_handoff_does_not_swallow_the_next(parts: Parts) -> None:
     """A customer asks for a person again: that is tried, though the first handoff waits for an operator."""
     parts.deliver(event())
@@ -288,6 +362,22 @@ def test_messages_and_closing_wake_the_conversation(parts: Parts, name: str, tou
     data = [{"conversation_id": "s-1"}, {"session_id": "s-2"}]
     parts.deliver({"event": name, "data": data})
     assert parts.touched == [(touched, "s-1"), (touched, "s-2")]
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "at"),
+    [
+        ("2026-01-31T09:29:58Z", datetime(2026, 1, 31, 9, 29, 58, tzinfo=UTC)),
+        ("2026-01-31T10:29:58+01:00", datetime(2026, 1, 31, 9, 29, 58, tzinfo=UTC)),
+        ("soon", None),
+        (5, None),
+        (None, None),
+    ],
+)
+def test_closing_says_when(parts: Parts, timestamp: object, at: datetime | None) -> None:
+    """A delivery that comes an hour late must not end a conversation that was opened meanwhile."""
+    parts.deliver(event("conversation.closed", timestamp=timestamp))
+    assert parts.closed_at == [at]
 
 
 @pytest.mark.parametrize("name", ["conversation.agent_response", "conversation.started", "workflow.run.failed", "x"])

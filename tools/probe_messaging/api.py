@@ -45,6 +45,11 @@ class Answer:
         return 200 <= self.status < 300
 
     @property
+    def tells(self) -> bool:
+        """Whether it is about what was asked: an overload or an outage tells nothing."""
+        return self.status not in (0, 401, 408, 429) and self.status < 500
+
+    @property
     def json(self) -> Json:
         """The object, its keys as they are; empty when there is none."""
         try:

@@ -1,6 +1,6 @@
 """What the answers of the APIs and of Dataverse mean."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from shared.dynamics_messaging import names, refusal
 from shared.dynamics_messaging.activity import read
@@ -57,20 +57,29 @@ def _error_code(seen: Seen) -> Row:
     name, answer = "place of the error code", seen.unknown
     if answer is None:
         return unseen(name, _why(seen, "refusals"))
-    where = next((path for path, value in _leaves(answer.json) if "300" in value), "nowhere")
-    told = f"HTTP {answer.status}, {refusal.number_of(answer.body) or 'no number'} in {where}; {outline(answer.json)}"
+    if not answer.tells:
+        return unseen(name, f"HTTP {answer.status}")
+    number = refusal.number_of(answer.body)
+    where = next((path for path, value in _leaves(answer.json) if number and str(number) in value), "nowhere")
+    told = f"HTTP {answer.status}, {number or 'no number'} in {where}; {outline(answer.json)}"
     error = _taken_for(answer)
     if isinstance(error, ConversationEnded):
         return Row(name, told, "the service reads it: a conversation that is over is known as such")
-    return against(name, told, f"the service takes it for {error.code}: it would not notice that a conversation is over")
+    return against(
+        name, told, f"the service takes it for {error.code}: it would not notice that a conversation is over"
+    )
 
 
 def _again(state: str, seen: Seen) -> Row:
     name, found = f"customerid, {state}", seen.again.get(state)
     if found is None:
         return unseen(name, _why(seen, STEP_OF[state]))
+    if not found.answer.tells:
+        return unseen(name, f"HTTP {found.answer.status}")
     if found.is_same is None:
-        return against(name, f"HTTP {found.status}", "a repeat of a handoff is refused while the conversation is so")
+        return against(
+            name, f"HTTP {found.answer.status}", "a repeat of a handoff is refused while the conversation is so"
+        )
     told = f"{'the same' if found.is_same else 'a new'} conversation"
     if found.state and found.state != state:
         return unseen(name, f"{told}, but Dataverse says that it was {found.state}")
@@ -118,7 +127,8 @@ def _left(seen: Seen) -> Row:
     name = "customer leaves"
     if "left" not in seen.phases:
         return unseen(name, _why(seen, "requests"))
-    told = f"after endOfConversation: {seen.left_at or 'no work item to read'}"
+    names = [each.activity.name for each in seen.of_phase("left") if each.activity.name]
+    told = f"after endOfConversation: {', '.join([*names, seen.left_at or 'no work item to read'])}"
     if seen.left_at in ("Wrap-up", "Closed"):
         return Row(name, told, "a session that OpenCX closes ends at the rep's desk, too")
     return against(name, told, "the rep's conversation stays open when OpenCX closes the session")
@@ -217,6 +227,8 @@ def _after_end(seen: Seen) -> Row:
         f"{what}: HTTP {answer.status}{f', {number}' if (number := refusal.number_of(answer.body)) else ''}"
         for what, answer in seen.after_end.items()
     )
+    if not all(answer.tells for answer in seen.after_end.values()):
+        return unseen(name, told)
     wrong = [answer for answer in seen.after_end.values() if not answer.is_success]
     if any(not isinstance(_taken_for(answer), ConversationEnded) for answer in wrong):
         codes = ", ".join(_taken_for(answer).code for answer in wrong)
@@ -232,6 +244,3 @@ def _leaves(data: object, path: str = "") -> Iterator[tuple[str, str]]:
             yield from _leaves(value, f"{path}.{key}" if path else str(key))
     elif isinstance(data, str | int):
         yield path, str(data)
-
-
-type Rows = Callable[[Seen], Iterator[Row]]

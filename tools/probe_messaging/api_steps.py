@@ -54,7 +54,6 @@ def create(stage: Stage) -> None:
         )
         raise error
     again(stage, "Open")
-    stage.arrive("create")
 
 
 def again(stage: Stage, wanted: str) -> None:
@@ -63,7 +62,7 @@ def again(stage: Stage, wanted: str) -> None:
     state = stage.state(conversation_id, wanted)
     answer, found = stage.create(stage.body("a"))
     is_same = found == conversation_id if found else None
-    stage.seen.again[wanted] = Again(state, is_same, answer.status)
+    stage.seen.again[wanted] = Again(state, is_same, answer)
     if found and not is_same:  # else the next create would find this one
         stage.finish(found)
 
@@ -112,7 +111,6 @@ def customer(stage: Stage) -> None:
         attached = {"contentType": "text/plain", "contentUrl": address, "name": "probe.txt"}
         answer = stage.api.send(conversation_id, {"type": "message", "from": sender, "attachments": [attached]})
         seen.forms[form] = (answer.status, None if answer.is_success else refusal.number_of(answer.body))
-    stage.arrive("customer")
 
 
 def requests(stage: Stage) -> None:
@@ -124,18 +122,21 @@ def requests(stage: Stage) -> None:
         raise Skipped(message)
     stage.seen.requests_met = found[0] == found[1]
     stage.seen.own_words.append(stage.start("b"))
-    if stage.listener is not None:
-        stage.listener.phase = "left"
-    stage.seen.phases.add("left")
+    stage.phase("left")
+    stage.seen.phases["left"] = found[0]
     stage.seen.left_at = stage.finish(found[0])
-    stage.arrive("left")
+    stage.arrive("left", found[0])
+    stage.phase("between")
     if found[1] != found[0]:
         stage.finish(found[1])
 
 
 def pairs(stage: Stage) -> None:
     """Two creates at once, some times."""
+    known = stage.need(stage.seen.conversation_id)
     with ThreadPoolExecutor(2) as pool:
+        for each in [pool.submit(stage.api.messages, known) for _ in range(2)]:
+            each.result()  # two connections stand now: else the second create of a pair would come late
         for place in range(PAIRS):
             letter = f"p{place}"
             stage.seen.own_words.append(stage.start(letter))

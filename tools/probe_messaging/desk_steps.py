@@ -1,5 +1,6 @@
 """The steps at the rep's desk."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
@@ -14,7 +15,7 @@ from shared.dynamics_messaging.pieces import same
 from shared.errors import HandoffError
 from tools.probe_messaging.api_steps import again
 from tools.probe_messaging.desk import Skipped
-from tools.probe_messaging.listener import Received
+from tools.probe_messaging.listener import Listener, Received
 from tools.probe_messaging.seen import File
 from tools.probe_messaging.stage import DATAVERSE_SECONDS, Stage
 
@@ -25,16 +26,17 @@ MOST_ATTEMPTS = 10
 def accept(stage: Stage) -> None:
     """The rep accepts."""
     conversation_id = stage.need(stage.seen.conversation_id)
-    stage.at_desk("accept", lambda: stage.desk.accept(conversation_id))
-    if stage.listener is not None:
-        stage.listener.phase = "between"
+    stage.at_desk("accept", conversation_id, stage.desk.accept)
+    stage.phase("between")
     again(stage, "Active")
 
 
 def say(stage: Stage) -> None:
     """The rep writes, and everything is listed once."""
     conversation_id = stage.need(stage.seen.conversation_id)
-    stage.at_desk("say", lambda: stage.desk.say(conversation_id, REP_WORDS), until=_has(lambda it: _is(it, REP_WORDS)))
+    stage.at_desk(
+        "say", conversation_id, lambda it: stage.desk.say(it, REP_WORDS), until=_has(lambda it: _is(it, REP_WORDS))
+    )
     stage.seen.listing = stage.api.messages(conversation_id).rows("messages")
 
 
@@ -44,8 +46,8 @@ def file(stage: Stage) -> None:
     if stage.listener is None:
         message = "without --listen there is nothing that brings its address"
         raise Skipped(message)
-    stage.at_desk("file", lambda: stage.desk.file(conversation_id), until=_has(lambda it: bool(it.files)))
-    arrived = stage.listener.requests(stage.made, phase="file")
+    stage.at_desk("file", conversation_id, stage.desk.file, until=_has(lambda it: bool(it.files)))
+    arrived = stage.listener.requests([conversation_id], phase="file")
     url = next((each.activity.files[0].url for each in arrived if each.activity.files), None)
     if not url:
         message = "the webhook brought no file with an address"
@@ -71,15 +73,15 @@ def attempts(stage: Stage) -> None:
         raise Skipped(message)
     listener.refusing = AGAIN_WORDS
     try:
-        stage.at_desk("attempts", lambda: stage.desk.say(conversation_id, AGAIN_WORDS), until=_has(_refused))
-        count = 0
-        while count < MOST_ATTEMPTS and len(found := _refusals(stage, listener.requests(stage.made))) > count:
+        stage.at_desk("attempts", conversation_id, lambda it: stage.desk.say(it, AGAIN_WORDS), until=_has(_refused))
+        count, found = -1, _refusals(listener, conversation_id)
+        while count < len(found) < MOST_ATTEMPTS:
             count = len(found)
-            least = count
             listener.wait(
-                lambda least=least: len(_refusals(stage, listener.requests(stage.made))) > least,  # type: ignore[misc]
+                functools.partial(_more, listener, conversation_id, count),
                 seconds=min(stage.pace.again, stage.budget.seconds_left()),
             )
+            found = _refusals(listener, conversation_id)
     finally:
         listener.refusing = ""
     stage.seen.attempts = [each.at for each in found]
@@ -89,33 +91,31 @@ def attempts(stage: Stage) -> None:
 def transfer(stage: Stage) -> None:
     """The rep transfers."""
     conversation_id = stage.need(stage.seen.conversation_id)
-    stage.at_desk("transfer", lambda: stage.desk.transfer(conversation_id))
+    stage.at_desk("transfer", conversation_id, stage.desk.transfer)
 
 
 def tab(stage: Stage) -> None:
     """The rep closes the tab."""
     conversation_id = stage.need(stage.seen.conversation_id)
-    stage.at_desk("tab", lambda: stage.desk.close_tab(conversation_id))
+    stage.at_desk("tab", conversation_id, stage.desk.close_tab)
     stage.seen.states["tab"] = stage.state(conversation_id, "Waiting")
     again(stage, "Waiting")
-    if stage.listener is not None:
-        stage.listener.phase = "between"
+    stage.phase("between")
     wake = {"type": "message", "from": stage.customer("a"), "text": "probe that wakes"}
     stage.seen.own_words.append("probe that wakes")
     stage.api.send(conversation_id, wake)
-    stage.state(conversation_id, "Open", "Active")
+    stage.seen.states["wake"] = stage.state(conversation_id, "Open", "Active")
     stage.desk.accept(conversation_id)
-    stage.arrive("between")
+    stage.arrive("between", conversation_id)
 
 
 def end(stage: Stage) -> None:
     """The rep ends, and what is asked afterwards is refused."""
     conversation_id = stage.need(stage.seen.conversation_id)
-    stage.at_desk("end", lambda: stage.desk.end(conversation_id))
+    stage.at_desk("end", conversation_id, stage.desk.end)
     stage.seen.states["end"] = stage.state(conversation_id, "Wrap-up", "Closed")
     stage.over.add(conversation_id)
-    if stage.listener is not None:
-        stage.listener.phase = "between"
+    stage.phase("between")
     again(stage, "Wrap-up")
     stage.seen.after_end["GET messages"] = stage.api.messages(conversation_id)
     late = {"type": "message", "from": stage.customer("a"), "text": "probe after the end"}
@@ -150,16 +150,16 @@ def _availability(stage: Stage) -> None:
 
 def _closed(stage: Stage) -> None:
     seen = stage.seen
-    if stage.listener is not None:
-        stage.listener.phase = "hours"
+    stage.phase("hours")
     seen.own_words.append(stage.start("h"))
     seen.hours, conversation_id = stage.create(stage.body("h"))
     if not conversation_id:
         return
     stage.desk.left(conversation_id)
-    seen.phases.add("hours")
-    stage.arrive("hours")
+    seen.phases["hours"] = conversation_id
+    stage.arrive("hours", conversation_id)
     seen.states["hours"] = stage.state(conversation_id, "Closed", "Wrap-up")
+    stage.phase("between")
     if seen.states["hours"] not in ("Closed", "Wrap-up"):
         stage.finish(conversation_id)
     stage.over.add(conversation_id)
@@ -201,5 +201,9 @@ def _refused(activity: Activity) -> bool:
     return _is(activity, AGAIN_WORDS)
 
 
-def _refusals(stage: Stage, arrived: list[Received]) -> list[Received]:
-    return [each for each in arrived if each.conversation_id in stage.made and _refused(each.activity)]
+def _refusals(listener: Listener, conversation_id: str) -> list[Received]:
+    return [each for each in listener.requests([conversation_id]) if _refused(each.activity)]
+
+
+def _more(listener: Listener, conversation_id: str, count: int) -> bool:
+    return len(_refusals(listener, conversation_id)) > count

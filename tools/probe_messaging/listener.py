@@ -98,7 +98,9 @@ class Listener:
         with self._came:
             known = list(self._requests)
         return [
-            each for each in known if each.conversation_id in conversation_ids and (phase is None or each.phase == phase)
+            each
+            for each in known
+            if each.conversation_id in conversation_ids and (phase is None or each.phase == phase)
         ]
 
     def wait(self, holds: Callable[[], bool], *, seconds: float) -> bool:
@@ -154,7 +156,10 @@ class Listener:
         if made.verdict.code == "webhook_unknown":
             self._say("   webhook: a request whose address does not hold DYNAMICS_WEBHOOK_LOCK")
             return
-        self._say(f"   webhook {made.status}: {outline(made.data)}")
+        whole = outline(made.data)
+        short = outline({key: value for key, value in made.data.items() if key in ("type", "name")})
+        self._say(f"   webhook {made.status}: {f'{short}, keys as above' if whole in self._told else whole}")
+        self._told.add(whole)
         claims = {name: value for name, value in made.verdict.claims.items() if name not in _FLEETING}
         for line in (f"headers: {', '.join(made.header_names)}", f"claims: {json.dumps(claims)}"):
             if line not in self._told:

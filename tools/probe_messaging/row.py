@@ -58,8 +58,8 @@ def table(rows: Sequence[Row], *, width: int) -> str:
         rows: in order.
         width: of the whole, in characters; 80 at least.
     """
-    room = max(width, 80) - 2 - 18 - 8
-    widths = (2, 18, room * 36 // 100, room * 36 // 100, room - 2 * (room * 36 // 100))
+    room = max(width, 80) - 3 - 22 - 8
+    widths = (3, 22, room * 36 // 100, room * 36 // 100, room - 2 * (room * 36 // 100))
     lines = [_line(HEADINGS, widths), _line(["-" * each for each in widths], widths)]
     for row in rows:
         cells = [textwrap.wrap(cell, size) or [""] for cell, size in zip(_cells(row), widths, strict=True)]

@@ -48,8 +48,7 @@ def play(stage: Stage, *, without: frozenset[str] = frozenset()) -> Seen:
             if name in without:
                 continue
             stage.say(f"-- {title}")
-            if stage.listener is not None:
-                stage.listener.phase = name
+            stage.phase(name)
             try:
                 step(stage)
             except Skipped as skipped:

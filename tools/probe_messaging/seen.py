@@ -20,12 +20,12 @@ class Again:
     Attributes:
         state: of the work item just before, as Dataverse says it; empty: it does not.
         is_same: whether it found the conversation; None: it was refused.
-        status: HTTP status.
+        answer: as it came.
     """
 
     state: str
     is_same: bool | None
-    status: int
+    answer: Answer
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Seen:
         forms: how a file from the customer was taken, by the form of its address: HTTP status and number.
         own_words: what we and the customer have written.
         activities: what the webhook brought for the conversations of this run.
-        phases: the steps at the desk that were done.
+        phases: the steps at the desk that were done, each with the conversation in which it was.
         rep_file: as it says.
         attempts, attempt_bodies: the deliveries of one activity that was refused each time: arrivals, in seconds.
         after_end: GET messages and a send, after the end.
@@ -106,7 +106,7 @@ class Seen:
     forms: dict[str, tuple[int, int | None]] = field(default_factory=dict)
     own_words: list[str] = field(default_factory=list)
     activities: list[Received] = field(default_factory=list)
-    phases: set[str] = field(default_factory=set)
+    phases: dict[str, str] = field(default_factory=dict)
     rep_file: File | None = None
     attempts: list[float] = field(default_factory=list)
     attempt_bodies: list[dict[str, Any]] = field(default_factory=list)
@@ -119,5 +119,10 @@ class Seen:
     has_listener: bool = False
 
     def of_phase(self, phase: str) -> list[Received]:
-        """What the webhook brought while that was done, each thing once."""
-        return [each for each in self.activities if each.phase == phase and each.status == 200]
+        """What the webhook brought of it, in its conversation."""
+        conversation_id = self.phases.get(phase)
+        return [
+            each
+            for each in self.activities
+            if each.phase == phase and each.status == 200 and each.conversation_id == conversation_id
+        ]

@@ -75,7 +75,7 @@ class Stage:
     def start(self, letter: str) -> str:
         """The start message, marked as the service marks its own."""
         mark = names.reference(self.handoff_id(letter))
-        return f"OpenCX handoff {mark}-0000\nA probe of the Messaging APIs ({self.run_id}). No customer waits for an answer."
+        return f"OpenCX handoff {mark}-0000\nA probe of the Messaging APIs ({self.run_id}): no customer waits."
 
     def body(self, letter: str, *, is_named: bool = True, request: str = "") -> Json:
         """A create call, as the service makes it."""
@@ -137,28 +137,42 @@ class Stage:
             self.clock.sleep(self.pace.poll)
         return self.clock.monotonic() - began
 
-    def at_desk(self, phase: str, act: Callable[[], None], *, until: Callable[[list[Received]], bool] = bool) -> None:
-        """Have something done at the desk, and wait for what the webhook brings of it.
+    def phase(self, name: str) -> None:
+        """What the webhook brings from now on belongs to this."""
+        if self.listener is not None:
+            self.listener.phase = name
+
+    def at_desk(
+        self,
+        phase: str,
+        conversation_id: str,
+        act: Callable[[str], None],
+        *,
+        until: Callable[[list[Received]], bool] = bool,
+    ) -> None:
+        """Have something done to a conversation, and wait for what the webhook brings of it.
 
         Raises:
             Skipped: it was not done.
         """
-        if self.listener is not None:
-            self.listener.phase = phase
-        act()
-        self.seen.phases.add(phase)
-        self.arrive(phase, until)
+        self.phase(phase)
+        act(conversation_id)
+        self.seen.phases[phase] = conversation_id
+        self.arrive(phase, conversation_id, until=until)
 
-    def arrive(self, phase: str, until: Callable[[list[Received]], bool] = bool) -> None:
-        """Wait for what the webhook brings in this phase."""
+    def arrive(
+        self, phase: str, conversation_id: str, *, until: Callable[[list[Received]], bool] = bool
+    ) -> list[Received]:
+        """Wait for what the webhook brings of a conversation in this phase; what has come then."""
         listener = self.listener
         if listener is None:
-            return
+            return []
         listener.settle(
-            lambda: until(listener.requests(self.made, phase=phase)),
+            lambda: until(listener.requests([conversation_id], phase=phase)),
             seconds=self.pace.arrive,
             quiet_seconds=self.pace.quiet,
         )
+        return listener.requests([conversation_id], phase=phase)
 
     def need(self, conversation_id: str) -> str:
         """The id, if there is one. Raises Skipped."""

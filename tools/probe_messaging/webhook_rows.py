@@ -1,6 +1,7 @@
 """What the webhook's requests mean."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from shared.dynamics_messaging import inbox, webhook
@@ -10,12 +11,17 @@ from shared.relay.model import JOINED, LEFT, OVER, UNANSWERED, Conversation
 from tools.probe_messaging.desk_steps import AGAIN_WORDS, REP_WORDS
 from tools.probe_messaging.listener import Received
 from tools.probe_messaging.outline import digits
-from tools.probe_messaging.row import NOTHING, Row, against, to_set, unseen
+from tools.probe_messaging.row import Row, against, to_set, unseen
 from tools.probe_messaging.seen import Seen
 
 NO_LISTENER = "there was no webhook: run it with --listen"
 SENDERS, AVAILABILITY = "DYNAMICS_AUTOMATED_SENDERS", "DYNAMICS_AVAILABILITY"
-_WORDS = {JOINED: "a rep is there", LEFT: "perhaps over: the work item is asked", OVER: "over", UNANSWERED: "nobody works"}
+_WORDS = {
+    JOINED: "a rep is there",
+    LEFT: "perhaps over: the work item is asked",
+    OVER: "over",
+    UNANSWERED: "nobody works",
+}
 
 
 def rows(
@@ -26,7 +32,8 @@ def rows(
     Args:
         seen: by the run.
         handoff_id: of the conversation in which most happened.
-        automated_senders, availability: as they are set.
+        automated_senders: DYNAMICS_AUTOMATED_SENDERS, in lower case.
+        availability: DYNAMICS_AVAILABILITY.
         without: the steps that were left out; they have no rows.
     """
     yield _ids(seen)
@@ -44,10 +51,16 @@ def rows(
         yield _hours(seen, availability)
 
 
-def _why(seen: Seen, *steps: str) -> str:
+def why_unseen(seen: Seen, *steps: str) -> str:
+    """Why nothing of these steps was seen."""
     if not seen.has_listener:
         return NO_LISTENER
     return next((seen.skipped[step] for step in steps if step in seen.skipped), "the webhook brought nothing of it")
+
+
+def _names(seen: Seen, phase: str) -> list[str]:
+    """The events of a phase, each once."""
+    return list(dict.fromkeys(each.activity.name for each in seen.of_phase(phase) if each.activity.name))
 
 
 def _is(activity: Activity, words: Sequence[str]) -> bool:
@@ -62,7 +75,7 @@ def _of_rep(seen: Seen) -> Received | None:
 def _ids(seen: Seen) -> Row:
     name, found = "ids of activities", _of_rep(seen)
     if found is None:
-        return unseen(name, _why(seen, "say"))
+        return unseen(name, why_unseen(seen, "say"))
     keys = {key.lower() for key in found.data}
     own = [each for each in ("id", "timestamp") if each in keys]
     places = [place for place, _ in digits(found.data)]
@@ -85,17 +98,19 @@ def _form(seen: Seen) -> Row:
     named = [each for each in seen.activities if each.activity.name]
     leaked = [each for each in seen.activities if "EventName" in each.activity.text and each.activity.kind == "message"]
     if leaked:
-        return against(name, f"{len(leaked)} as a message that is not known as an event", "its text reaches the customer")
+        return against(
+            name, f"{len(leaked)} as a message that is not known as an event", "its text reaches the customer"
+        )
     if not named:
-        return unseen(name, _why(seen, "accept", "end"))
+        return unseen(name, why_unseen(seen, "accept", "end"))
     types = sorted({str(each.data.get("type")) for each in named})
     return Row(name, f"type {' and '.join(types)}, with a name", "the service knows both; no event's text is passed on")
 
 
 def _events(seen: Seen, phase: str, name: str) -> Row:
     if not seen.has_listener or phase not in seen.phases:
-        return unseen(name, _why(seen, phase))
-    found = list(dict.fromkeys(each.activity.name for each in seen.of_phase(phase) if each.activity.name))
+        return unseen(name, why_unseen(seen, phase))
+    found = _names(seen, phase)
     kinds = [KINDS[each] for each in found if each in KINDS]
     strange = [each for each in found if each not in KINDS and each not in QUIET]
     told = f"{', '.join(found) or 'none'}"
@@ -103,10 +118,15 @@ def _events(seen: Seen, phase: str, name: str) -> Row:
     if state:
         told += f"; then {state}"
     meaning = "; ".join(f"{each}: {_WORDS.get(KINDS.get(each, ''), 'nothing')}" for each in found) or "no event"
+    woken = seen.states.get("wake", "") if phase == "tab" else ""
+    if woken:
+        told += f"; after a message of the customer: {woken}"
     if strange:
         meaning += f". Unknown to the service: {', '.join(strange)}"
     if phase in ("tab", "transfer") and OVER in kinds:
         return against(name, told, f"{meaning}. The service closes the session, though it goes on")
+    if woken and woken not in ("Open", "Active"):
+        return against(name, told, f"{meaning}. What the customer writes then reaches nobody")
     if phase == "end" and not {OVER, LEFT} & set(kinds):
         meaning += ". The end is noticed by the work item alone, within minutes"
         return against(name, told, meaning) if strange else Row(name, told, meaning)
@@ -118,7 +138,7 @@ def _events(seen: Seen, phase: str, name: str) -> Row:
 def _echoes(seen: Seen, handoff_id: str) -> Row:
     name = "echo of our own"
     if not seen.has_listener or not seen.activities:
-        return unseen(name, _why(seen, "create"))
+        return unseen(name, why_unseen(seen, "create"))
     ids = {each.conversation_id for each in seen.activities}
     known = Conversation(handoff_id, handoff_id, "dynamics365", seen.conversation_id, "web", datetime.now(UTC))
     own = [
@@ -140,7 +160,7 @@ def _echoes(seen: Seen, handoff_id: str) -> Row:
 def _automated(seen: Seen, senders: frozenset[str]) -> Row:
     name, rep = "automated messages", _of_rep(seen)
     if rep is None:
-        return unseen(name, _why(seen, "say"))
+        return unseen(name, why_unseen(seen, "say"))
     words = [*seen.own_words, REP_WORDS, AGAIN_WORDS]
     found = [
         each.activity
@@ -150,7 +170,7 @@ def _automated(seen: Seen, senders: frozenset[str]) -> Row:
     if not found:
         return Row(name, "none came by the webhook", "nothing that would have to be told apart")
     who = sorted({(each.sender_id, each.sender_name) for each in found})
-    told = f"{len(found)}, from {', '.join(f'{name or 'no name'} ({sender or 'no id'})' for sender, name in who)}"
+    told = f"{len(found)}, from {', '.join(f'{name or "no name"} ({sender or "no id"})' for sender, name in who)}"
     left = [each for each in found if not each.is_automated(senders)]
     if not left:
         return Row(name, told, "they are known as such; RELAY_AUTOMATED_MESSAGES says whether the customer gets them")
@@ -161,14 +181,16 @@ def _automated(seen: Seen, senders: frozenset[str]) -> Row:
     wanted = sorted(senders | {each.sender_id.lower() for each in left})
     means = "they reach the customer as if the rep had written them"
     if not any(read(each).sender_id for each in seen.listing):
-        means += "; once that is set, only the webhook brings the rep's words, for GET messages does not say whose they are"
+        means += (
+            "; once that is set, only the webhook brings the rep's words, for GET messages does not say whose they are"
+        )
     return to_set(name, told, means, f"{SENDERS}={','.join(wanted)}")
 
 
 def _file(seen: Seen) -> Row:
     name, file = "rep's file", seen.rep_file
     if file is None:
-        return unseen(name, _why(seen, "file"))
+        return unseen(name, why_unseen(seen, "file"))
     told = f"at {file.host}: HTTP {file.plain} without a token"
     if file.with_token is not None:
         told += f", {file.with_token} with ours"
@@ -187,8 +209,8 @@ def _file(seen: Seen) -> Row:
 def _attempts(seen: Seen) -> Row:
     name, times = "attempts of webhook", seen.attempts
     if not times:
-        return unseen(name, _why(seen, "attempts"))
-    gaps = ", ".join(f"{later - sooner:.1f}" for sooner, later in zip(times, times[1:], strict=False))
+        return unseen(name, why_unseen(seen, "attempts"))
+    gaps = ", ".join(f"{later - sooner:.1f}" for sooner, later in itertools.pairwise(times))
     told = f"{len(times)} in all" + (f", {gaps} s apart" if gaps else "")
     if len(times) == 1:
         return Row(name, told, "what is refused once is lost for the webhook; GET messages brings it at the next sweep")
@@ -201,60 +223,25 @@ def _attempts(seen: Seen) -> Row:
 def _hours(seen: Seen, setting: str) -> Row:
     name, made = "outside the hours", seen.hours
     if made is None:
-        return unseen(name, _why(seen, "hours"))
-    asked = f"; availability API: {seen.availability}" if seen.availability else ""
-    if not made.is_success:
-        told = f"the create is refused: HTTP {made.status}{asked}"
-        return _available(name, told, "a chat outside the hours fails", "incident", setting, seen)
+        return unseen(name, why_unseen(seen, "hours"))
     state = seen.states.get("hours", "")
-    names = [each.activity.name for each in seen.of_phase("hours") if each.activity.name]
-    told = f"{', '.join(names) or 'no event'}; then {state or 'no work item to read'}{asked}"
-    if state in ("Closed", "Wrap-up"):
-        return _available(name, told, "a chat outside the hours is closed at once", "incident", setting, seen)
-    if not state:
+    names = _names(seen, "hours")
+    told = f"{', '.join(names) or 'no event'}; then {state or 'no work item to read'}"
+    if not made.is_success:
+        told = f"the create is refused: HTTP {made.status}"
+    if seen.availability:
+        told += f"; availability API: {seen.availability}"
+    if (made.is_success and not state) or not made.tells:
         return unseen(name, told)
-    if any(KINDS.get(each) == UNANSWERED for each in names):
+    if not made.is_success:
+        means, wanted = "a chat outside the hours fails", "incident"
+    elif state in ("Closed", "Wrap-up"):
+        means, wanted = "a chat outside the hours is closed at once", "incident"
+    elif any(KINDS.get(each) == UNANSWERED for each in names):
         return Row(name, told, "it waits in the queue, and the service is told that nobody works")
-    return _available(name, told, "it waits in the queue, and nobody says so", "say", setting, seen)
-
-
-def _available(name: str, told: str, means: str, wanted: str, setting: str, seen: Seen) -> Row:
-    """What DYNAMICS_AVAILABILITY should be, if it can be used."""
+    else:
+        means, wanted = "it waits in the queue, and nobody says so", "say"
     if setting in (wanted, "incident"):
         return Row(name, told, f"{means}; {AVAILABILITY}={setting} takes care of it")
     first = "" if seen.availability == "HTTP 200" else " (give the Application User the role Omnichannel administrator)"
     return to_set(name, told, means, f"{AVAILABILITY}={wanted}{first}")
-
-
-def token(seen: Seen, *, needs_token: bool) -> Row:
-    """The row of the webhook's token."""
-    name = "webhook's token"
-    found = list(seen.activities)
-    if not found:
-        return unseen(name, _why(seen, "create", "accept", "say"))
-    bad = next((each.verdict for each in found if not each.verdict.passes), None)
-    verdict = bad or found[0].verdict
-    told = _claims(verdict.claims) if verdict.has_token else "no token"
-    if bad is None:
-        if not verdict.has_token:
-            return Row(name, told, "the lock alone opens, as DYNAMICS_WEBHOOK_AUTH=lock says")
-        return Row(name, told, "the service takes it" + ("" if needs_token else ", though it needs none"))
-    why = f"the service refuses it: {bad.reason or bad.code}"
-    if bad.code == "webhook_unknown":
-        where = "DYNAMICS_WEBHOOK_LOCK=<the part of msdyn_webhookurl after the last />"
-        return to_set(name, told, "the lock in the address is not the one that is set", where)
-    if not bad.has_token:
-        fix = "DYNAMICS_WEBHOOK_AUTH=lock (better: give the channel row a managed identity)"
-        return to_set(name, told, f"{why}. The channel row has no managed identity", fix)
-    row_app = str(seen.row.get("msdyn_appid") or "").lower()
-    app = bad.changes.get("DYNAMICS_WEBHOOK_APP", "").lower()
-    if app and row_app and app != row_app:
-        return against(name, told, f"{why}: it is of another app than the channel row names", NOTHING)
-    if bad.changes:
-        return to_set(name, told, why, " ".join(f"{key}={value}" for key, value in bad.changes.items()))
-    return against(name, told, why)
-
-
-def _claims(claims: Mapping[str, object]) -> str:
-    wanted = ("ver", "iss", "aud", "azp", "appid", "tid", "idtyp", "scp", "roles")
-    return ", ".join(f"{each}={claims[each]}" for each in wanted if each in claims) or "a token that is no JWT"
