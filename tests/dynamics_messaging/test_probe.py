@@ -3,25 +3,19 @@
 import functools
 import io
 import json
-import os
+import threading
 from collections.abc import Mapping
-from contextlib import ExitStack
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import pytest
 import requests
 
-from sandbox.certificates import Authority
-from sandbox.dataverse.seed import ORGANIZATION_ID
-from sandbox.dataverse.standin import DataverseStandIn
-from sandbox.dynamics_messaging import CHANNEL_ID, DynamicsMessaging, audience
+from sandbox.dynamics_messaging import CHANNEL_ID, DynamicsMessaging
 from sandbox.dynamics_messaging.webhook_faults import WebhookFault
 from sandbox.dynamics_messaging.webhook_token import STRANGER
-from sandbox.entra import App, Entra
 from sandbox.faults import Fault
-from sandbox.server import Server, StandIn
+from sandbox.standins import WEBHOOK_LOCK
 from shared.config.secrets import Secrets
 from shared.config.settings import Settings
 from shared.dataverse.client import DataverseClient
@@ -31,6 +25,7 @@ from shared.dynamics_messaging import settings as settings_of
 from shared.dynamics_messaging.keys import SigningKeys
 from shared.dynamics_messaging.organization import Organization
 from shared.errors import ConfigurationFault
+from tests.conftest import World
 from tests.dynamics_messaging.organisation import CLIENT, ENVIRONMENT, LOCK, TENANT, Credential, Organisation
 from tools.probe_messaging import webhook_rows
 from tools.probe_messaging.__main__ import main
@@ -353,6 +348,19 @@ def test_a_wrong_lock_is_named_and_not_told(bench: Bench) -> None:
     assert LOCK not in "\n".join([*bench.said, found.seen, found.means, found.setting])
 
 
+def test_a_weak_lock_is_named(bench: Bench) -> None:
+    """What the service would refuse for its length is named, too."""
+    found = row(bench.run(*SPARE, settings={"DYNAMICS_WEBHOOK_LOCK": "short"}), "webhook's token")
+    assert (found.mark, found.setting[:35]) == ("set", "DYNAMICS_WEBHOOK_LOCK=<16 or more l"), found
+
+
+def test_a_token_that_cannot_be_checked_is_not_judged(bench: Bench) -> None:
+    """While Entra gives no keys nothing is known of a token: the row stays open, and nothing is to be set."""
+    bench.org.entra.faults.add(Fault(path="discovery/v2.0/keys", status=503, times=0))
+    found = row(bench.run(*SPARE), "webhook's token")
+    assert (found.mark, found.means) == ("??", "it could not be checked: entra_unavailable")
+
+
 def test_an_id_that_changes_with_each_delivery_is_no_id() -> None:
     """Where a repeated delivery brings another id, the service would take it for another message."""
 
@@ -485,54 +493,20 @@ def test_q_stops_and_ends_what_was_made(bench: Bench) -> None:
     assert {each["state"] for each in bench.org.standin.conversations()} == {"Wrap-up"}
 
 
-def test_the_command_works_with_a_services_settings(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Entra, Dataverse and the APIs over TLS, with the app settings alone: exit code 0, or 1 where rows stay open."""
-    authority = Authority(tmp_path / "ca.pem")
-    for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
-        monkeypatch.setenv(name, str(authority.ca_file))
-    identity = Entra()
-    with ExitStack() as running:
-
-        def serve(standin: StandIn) -> Server:
-            return running.enter_context(Server(standin, tls=authority.server_context()))
-
-        entra = serve(identity)
-        dataverse = DataverseStandIn(
-            tokens=identity.tokens, tenant_id=TENANT, application_id=CLIENT, authority=entra.url
-        )
-        resource = audience(ORGANIZATION_ID)
-        environment = serve(dataverse)
-        messaging = DynamicsMessaging(
-            tokens=identity.tokens,
-            tenant_id=TENANT,
-            client_id=CLIENT,
-            audience=resource,
-            authority=entra.url,
-            dataverse=dataverse,
-        )
-        apis = serve(messaging)
-        identity.register(App(TENANT, CLIENT, secrets=("s",), resources=(environment.url, resource)))
-        environ = {
-            "AZURE_AUTHORITY_HOST": entra.url,
-            "DYNAMICS_ENVIRONMENT_URL": environment.url,
-            "DYNAMICS_TENANT_ID": TENANT,
-            "DYNAMICS_CLIENT_ID": CLIENT,
-            "DYNAMICS_CLIENT_SECRET": "s",
-            "DYNAMICS_MESSAGING_URL": apis.url,
-            "DYNAMICS_MESSAGING_CHANNEL_ID": CHANNEL_ID,
-            "DYNAMICS_MESSAGING_SCOPE": f"{resource}/.default",
-            "DYNAMICS_WEBHOOK_LOCK": LOCK,
-        }
-        spare = [word for step in SPARE for word in ("--without", step)]
-        command = [*spare, "--play-rep", apis.url]
-        messaging.switch(webhook_token="v1", automated_messages=True)
-        assert main([*command, "--listen", "0"], environ=environ, answers=io.StringIO()) == 0
-        told = capsys.readouterr().out
-        assert f"Set:\n  DYNAMICS_AUTOMATED_SENDERS={AUTOMATED}\nOpen: nothing" in told
-        assert main(command, environ=environ, answers=io.StringIO()) == 1
-        assert "Open: webhook's token" in capsys.readouterr().out
+def test_the_command_works_on_a_services_settings(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the app settings alone, over TLS and with the vault: 0 when nothing stays open, 1 when something does."""
+    server = world.standins.dynamics_messaging
+    messaging = server.standin
+    assert isinstance(messaging, DynamicsMessaging)
+    messaging.switch(webhook_token="v1", automated_messages=True)
+    command = [*(word for step in SPARE for word in ("--without", step)), "--play-rep", server.url]
+    assert main([*command, "--listen", "0"], environ=world.environ, answers=io.StringIO()) == 0
+    told = capsys.readouterr().out
+    assert f"Set:\n  DYNAMICS_AUTOMATED_SENDERS={AUTOMATED}\nOpen: nothing" in told
+    assert world.environ["KEY_VAULT_URL"]
+    assert WEBHOOK_LOCK not in told
+    assert main(command, environ=world.environ, answers=io.StringIO()) == 1
+    assert "Open: webhook's token" in capsys.readouterr().out
 
 
 def test_a_person_is_asked_and_may_skip_or_stop() -> None:
@@ -551,12 +525,17 @@ def test_a_person_is_asked_and_may_skip_or_stop() -> None:
 
 def test_a_person_who_does_not_answer_is_not_waited_for_for_ever() -> None:
     """Nobody at the desk counts as a step that was skipped."""
-    out, into = os.pipe()
-    with os.fdopen(out) as answers, os.fdopen(into, "w"):
-        desk = Ask(say=lambda _: None, answers=answers, seconds=0.01)
-        with pytest.raises(Skipped):
-            desk.transfer("c-1")
-        os.write(into, b"\n")  # lets the reader go
+    leaving = threading.Event()
+
+    class Silent(io.TextIOWrapper):
+        def readline(self, size: int = -1, /) -> str:  # type: ignore[override]  # as TextIO has it
+            leaving.wait(10)
+            return ""
+
+    desk = Ask(say=lambda _: None, answers=Silent(io.BytesIO()), seconds=0.01)
+    with pytest.raises(Skipped):
+        desk.transfer("c-1")
+    leaving.set()
 
 
 def test_the_listener_takes_chunks_and_turns_strangers_away(bench: Bench) -> None:

@@ -21,7 +21,7 @@ from tools.probe_messaging.stage import Pace
 PERSON_SECONDS = 900.0
 PLAYED = Pace(arrive=2.0, quiet=0.2, look=5.0, poll=0.1, again=1.5)
 """The stand-in is quick."""
-SETTLED, OPEN, NOT_BEGUN = 0, 1, 2
+SETTLED, OPEN, NOT_BEGUN, INTERRUPTED = 0, 1, 2, 130
 
 _ABOUT = """Settles what Microsoft's pages on the Messaging APIs leave open. Run it against a SANDBOX environment: it
 makes some ten conversations, which ring at the reps' desks, and asks you to answer one of them.
@@ -61,6 +61,9 @@ def main(
     except (Skipped, Stopped, OSError) as why:
         _say(f"It could not begin: {why}")
         return NOT_BEGUN
+    except KeyboardInterrupt:
+        _say("Stopped. Every conversation of this run was ended, as far as Dynamics has answered.")
+        return INTERRUPTED
     _tell(outcome)
     return SETTLED if outcome.is_settled else OPEN
 

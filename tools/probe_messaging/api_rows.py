@@ -35,7 +35,8 @@ def rows(seen: Seen, *, handoff_id: str, without: frozenset[str]) -> Iterator[Ro
         yield _requests(seen)
         yield _left(seen)
     yield _start(seen)
-    yield _listing(seen, names.customer_id(handoff_id))
+    if "customer" not in without:
+        yield _listing(seen, names.customer_id(handoff_id))
     yield _context(seen)
     yield _state(seen)
     yield _found_by(seen)

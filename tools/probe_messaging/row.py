@@ -62,7 +62,10 @@ def table(rows: Sequence[Row], *, width: int) -> str:
     widths = (3, 22, room * 36 // 100, room * 36 // 100, room - 2 * (room * 36 // 100))
     lines = [_line(HEADINGS, widths), _line(["-" * each for each in widths], widths)]
     for row in rows:
-        cells = [textwrap.wrap(cell, size) or [""] for cell, size in zip(_cells(row), widths, strict=True)]
+        cells = [
+            textwrap.wrap(cell, size, break_on_hyphens=False) or [""]
+            for cell, size in zip(_cells(row), widths, strict=True)
+        ]
         height = max(map(len, cells))
         lines += [_line([cell[at] if at < len(cell) else "" for cell in cells], widths) for at in range(height)]
     return "\n".join(lines)

@@ -8,6 +8,17 @@ from tools.probe_messaging.seen import Seen
 from tools.probe_messaging.webhook_rows import why_unseen
 
 _NAME = "webhook's token"
+_LOCKS = {
+    "webhook_unknown": (
+        "the lock in the address is not the one that is set",
+        "DYNAMICS_WEBHOOK_LOCK=<the part of msdyn_webhookurl after the last />",
+    ),
+    "webhook_lock_weak": (
+        "the lock is too short, or holds characters that change in a path",
+        "DYNAMICS_WEBHOOK_LOCK=<16 or more letters and digits>, also in msdyn_webhookurl",
+    ),
+}
+"""Refusals of the lock: what they mean, and what to set."""
 _SHOWN = ("ver", "iss", "aud", "azp", "appid", "tid", "idtyp", "scp", "roles")
 
 
@@ -33,9 +44,10 @@ def token(seen: Seen, *, needs_token: bool) -> Row:
 def _refused(bad: Verdict, *, row_app: str) -> Row:
     told = _told(bad.claims) if bad.has_token else "no token"
     why = f"the service refuses it: {bad.reason or bad.code}"
-    if bad.code == "webhook_unknown":
-        where = "DYNAMICS_WEBHOOK_LOCK=<the part of msdyn_webhookurl after the last />"
-        return to_set(_NAME, told, "the lock in the address is not the one that is set", where)
+    if bad.code in _LOCKS:
+        return to_set(_NAME, told, *_LOCKS[bad.code])
+    if bad.code != "webhook_unauthorized":
+        return unseen(_NAME, f"it could not be checked: {bad.code}")
     if not bad.has_token:
         fix = "DYNAMICS_WEBHOOK_AUTH=lock (better: give the channel row a managed identity)"
         return to_set(_NAME, told, f"{why}. The channel row has no managed identity", fix)
