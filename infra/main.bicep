@@ -186,6 +186,9 @@ param salesforceLanguage string = ''
 @description('SALESFORCE_ROUTING_ATTRIBUTES: a JSON object as text.')
 param salesforceRoutingAttributes string = ''
 
+@description('SALESFORCE_GUARDED_WORDS: words that may opt a customer out when they come alone, with commas between them.')
+param salesforceGuardedWords string = ''
+
 @description('SALESFORCE_REOPEN: true: a message after the end begins anew.')
 @allowed(['', 'true', 'false'])
 param salesforceReopen string = ''
@@ -332,7 +335,8 @@ var salesforceSettings = union(
   empty(salesforceSubject) ? {} : { SALESFORCE_SUBJECT: salesforceSubject },
   empty(salesforceLanguage) ? {} : { SALESFORCE_LANGUAGE: salesforceLanguage },
   empty(salesforceRoutingAttributes) ? {} : { SALESFORCE_ROUTING_ATTRIBUTES: salesforceRoutingAttributes },
-  empty(salesforceReopen) ? {} : { SALESFORCE_REOPEN: salesforceReopen }
+  empty(salesforceReopen) ? {} : { SALESFORCE_REOPEN: salesforceReopen },
+  empty(salesforceGuardedWords) ? {} : { SALESFORCE_GUARDED_WORDS: salesforceGuardedWords }
 )
 var opencxSettings = union(
   empty(opencxApiUrl) ? {} : { OPENCX_API_URL: opencxApiUrl },

@@ -57,6 +57,7 @@ param salesforceSubject = readEnvironmentVariable('SALESFORCE_SUBJECT', '')
 param salesforceLanguage = readEnvironmentVariable('SALESFORCE_LANGUAGE', '')
 param salesforceRoutingAttributes = readEnvironmentVariable('SALESFORCE_ROUTING_ATTRIBUTES', '')
 param salesforceReopen = readEnvironmentVariable('SALESFORCE_REOPEN', '')
+param salesforceGuardedWords = readEnvironmentVariable('SALESFORCE_GUARDED_WORDS', '')
 
 param opencxApiUrl = readEnvironmentVariable('OPENCX_API_URL', '')
 param opencxApiKey = readEnvironmentVariable('OPENCX_API_KEY', '')

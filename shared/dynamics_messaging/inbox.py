@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 
 from shared.dynamics_messaging.activity import Activity
 from shared.relay import cursor
-from shared.relay.words import entry_text
 from shared.relay.model import MESSAGE, Conversation, RepEntry
+from shared.relay.words import entry_text
 
 WINDOW = timedelta(seconds=60)
 """Three attempts of ten seconds, and the pauses between them, of which nothing is documented."""

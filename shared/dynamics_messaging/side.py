@@ -2,15 +2,15 @@
 
 The webhook promises neither an order nor to deliver once, and its documented activities have neither id nor time. So
 what waits is put into the order of GET messages, and of what looks the same only as much is passed on as is listed.
+What the customer wrote is never deduplicated by Dynamics: whether it arrived is found by counting what is listed.
 """
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from shared import events
-from shared.dynamics_messaging import MESSAGING, briefing, inbox, listing, names
+from shared.dynamics_messaging import MESSAGING, briefing, inbox, listing, lookup, names, spelling
 from shared.dynamics_messaging.activity import Activity
 from shared.dynamics_messaging.client import MessagingClient
 from shared.dynamics_messaging.listing import Sorted
@@ -20,15 +20,16 @@ from shared.dynamics_messaging.settings import Messaging
 from shared.dynamics_messaging.webhook import entry, is_ours
 from shared.errors import ConfigurationFault, ConversationEnded, HandoffError, PermanentFailure, TransientFailure
 from shared.handoff.text import cut, one_line
-from shared.relay.words import entry_text
-from shared.relay.cursor import short
-from shared.relay.model import OVER, Conversation, CustomerMessage, RepEntry
+from shared.relay import cursor
+from shared.relay.model import MESSAGE, OVER, TO_REP, Conversation, CustomerMessage, RepEntry
+from shared.relay.to_customer import REFUSED
 
 QUIET_AFTER = timedelta(minutes=10)
 """While people write, the APIs themselves say that it is over; after that the work item is asked, too."""
 SENDER_NAME_MAX = 256
-CLOCKS_DIFFER = timedelta(seconds=0.5)
-"""By so much Dynamics' clock may be behind ours. The more, the sooner a rep's equal words are taken for these."""
+PIECES_AFTER = timedelta(seconds=60)
+"""By so much OpenCX's clock may be ahead of Dynamics': a message in several pieces is looked for since it was written,
+for some may be from an earlier try."""
 
 
 class Written(Protocol):
@@ -72,17 +73,26 @@ class MessagingSide:
         self._written = written
         self._status = status
         self._now = now
-        self._begun: set[str] = set()
+        self._begun: dict[str, set[str]] = {}
+        self._waiting: dict[str, tuple[str, tuple[lookup.Waiting, ...]]] = {}
 
     def entries(self, conversation: Conversation, *, since: datetime, deadline: float) -> Sequence[RepEntry]:
         """What the other side has written since that time, as far as it is sure whose it is; and whether it is over.
 
+        Of one that is known to be over last words are looked for, as long as the APIs list it.
+
         Raises:
-            ConversationEnded: the APIs know no active conversation of that id.
+            ConversationEnded: the APIs know no active conversation of that id, which is news.
             TransientFailure, ConfigurationFault: it cannot be found out now.
         """
-        found = self._missed(conversation, since, deadline)
-        if self._is_over(conversation, deadline):
+        try:
+            found = self._missed(conversation, since, deadline)
+        except ConversationEnded as ended:
+            if not conversation.ending:
+                raise
+            events.emit(events.DYNAMICS_MESSAGING_IGNORED, code=ended.code)
+            return []
+        if not conversation.ending and self._is_over(conversation, deadline):
             found.append(RepEntry(f"over:{conversation.conversation_id}", self._now(), kind=OVER))
         return found
 
@@ -100,14 +110,20 @@ class MessagingSide:
         if is_doubtful or inbox.needs_order(waiting):
             try:
                 others = self._others(conversation, deadline, is_exact=is_doubtful)
-                listed = inbox.as_entries(others, conversation.channel)
+                known = {*conversation.said, *(row.text for row in waiting)}
+                listed = spelling.as_known(inbox.as_entries(others, conversation.channel), known)
                 counts = inbox.said(listed)
             except HandoffError as error:  # it is over, or the listing fails: the messages must not wait for that
                 events.emit(events.DYNAMICS_MESSAGING_UNCLEAR, code=error.code, messages=len(waiting))
         dropped = inbox.doubles(waiting, conversation, listed=counts)
         for row in dropped:
             events.emit(events.DYNAMICS_MESSAGING_DUPLICATE, entry_id=row.entry.id)
-        return inbox.in_order([row for row in waiting if row not in dropped], listed)
+        kept = [row for row in waiting if row not in dropped]
+        if conversation.claim is not None and conversation.claim.direction == TO_REP:
+            told = [row for row in kept if row.entry.kind == MESSAGE and not row.is_handled]
+            waits = tuple(lookup.Waiting(row.text, row.entry.at) for row in told)
+            self._waiting[conversation.key] = (conversation.version, waits)
+        return inbox.in_order(kept, listed)
 
     def send(self, conversation: Conversation, message: CustomerMessage, *, deadline: float) -> None:
         """Show the customer's message to the rep: its text, then each file.
@@ -119,9 +135,10 @@ class MessagingSide:
         """
         wanted = pieces(message)
         left = wanted
-        if message.id in self._begun:
-            self._begun.discard(message.id)
-            left = self._unsent(conversation, message, message.at, deadline)
+        begun = self._begun.get(conversation.key, set())
+        if message.id in begun:
+            begun.discard(message.id)
+            left = self._unsent(conversation, message, message.at - PIECES_AFTER, deadline)
         for piece in left:
             try:
                 self._send(conversation, message, piece, deadline)
@@ -139,19 +156,22 @@ class MessagingSide:
     def has_sent(
         self, conversation: Conversation, message: CustomerMessage, *, since: datetime, deadline: float
     ) -> bool:
-        """Whether all of a message is listed: as often as the customer has written the same up to it, and lately.
+        """Whether all of a message is listed: once more than what was carried of the same words, and lately.
 
-        A rep may have written the same, which the customer has not heard yet: so it also counts when it was listed.
-        What is there in part is completed by the next `send`.
+        Each message that was carried takes the oldest listed one of its words, whatever the clocks say. A rep may have
+        written the same, which the customer has not heard yet: so what is left must also have been listed since the
+        send began. What is there in part is completed by the next `send`.
 
         Raises:
             ConversationEnded: there is no active conversation of that id.
             TransientFailure, ConfigurationFault: it cannot be found out now.
         """
         is_one = len(pieces(message)) == 1  # of several, some may be from an earlier try
-        if not self._unsent(conversation, message, since if is_one else message.at, deadline):
+        earliest = since if is_one else message.at - PIECES_AFTER
+        if not self._unsent(conversation, message, earliest, deadline):
             return True
-        self._begun.add(message.id)
+        if not is_one:
+            self._begun.setdefault(conversation.key, set()).add(message.id)
         return False
 
     def end(self, conversation: Conversation, *, deadline: float) -> None:
@@ -169,6 +189,11 @@ class MessagingSide:
             )
         except ConversationEnded as ended:
             events.emit(events.DYNAMICS_MESSAGING_IGNORED, code=ended.code)
+
+    def forget(self, conversation: Conversation) -> None:
+        """It has ended for good: what was begun in it is never completed."""
+        self._begun.pop(conversation.key, None)
+        self._waiting.pop(conversation.key, None)
 
     def _send(self, conversation: Conversation, message: CustomerMessage, piece: Piece, deadline: float) -> None:
         name = conversation.details.get("customer_name") or one_line(message.name or "") or "Customer"
@@ -191,7 +216,8 @@ class MessagingSide:
             events.emit(events.DYNAMICS_MESSAGING_UNCLEAR, code=refusal.code)
             return []
         carried = conversation.to_customer + conversation.to_rep
-        if sum(not briefing.is_ours(each.text, conversation.handoff_id) for each in listed) == carried:
+        is_plain = not any(each.is_told_in_text for each in listed)
+        if is_plain and sum(not briefing.is_ours(each.text, conversation.handoff_id) for each in listed) == carried:
             return []  # all that is listed was carried: OpenCX need not be asked whose it is
         sorted_ = self._sorted(listed, conversation, deadline)
         if sorted_.unclear:
@@ -200,7 +226,8 @@ class MessagingSide:
         found = [
             entry(each, conversation, at=each.at or self._now(), automated_senders=senders) for each in sorted_.theirs
         ]
-        return [each for each in found if each.at >= since]
+        known = {text.removeprefix(REFUSED) for text in conversation.said}
+        return spelling.as_known([each for each in found if each.at >= since], known)
 
     def _is_over(self, conversation: Conversation, deadline: float) -> bool:
         """Whether the work item says so. A state that cannot be read holds up no message."""
@@ -228,33 +255,11 @@ class MessagingSide:
             listed = self._listed(conversation, deadline)
         except PermanentFailure as refusal:
             raise TransientFailure(refusal.message, code=refusal.code, system=MESSAGING, is_unclear=False) from refusal
-        left = self._without_said(listed, conversation)
-        for each in self._customers(conversation, deadline):
-            if each.id == message.id:
-                break
-            for piece in pieces(each):
-                _take(left, piece)
-        lately = [each for each in left if each.at is None or each.at >= since - CLOCKS_DIFFER]
-        return [piece for piece in pieces(message) if not _take(lately, piece)]
-
-    def _without_said(self, listed: Sequence[Activity], conversation: Conversation) -> list[Activity]:
-        """What may be the customer's: without our own texts, and without what was said to the customer.
-
-        Whether a text that both sides have written is this one's or that one's does not matter: it is counted.
-        """
-        said = Counter(dict(conversation.said))
-        own = names.customer_id(conversation.handoff_id)
-        left: list[Activity] = []
-        for each in listed:
-            if each.is_marked or (each.sender_id != own and is_ours(each, conversation)):
-                continue
-            as_said = inbox.as_entries([each], conversation.channel)[0]
-            text = short(entry_text(as_said))
-            if each.sender_id != own and said[text] > 0:
-                said[text] -= 1
-                continue
-            left.append(each)
-        return left
+        written = self._customers(conversation, deadline)
+        version, waiting = self._waiting.get(conversation.key, ("", ()))
+        if version != conversation.version:  # it was told since
+            waiting = ()
+        return lookup.unsent(message, conversation, listed=listed, written=written, since=since, waiting=waiting)
 
     def _sorted(self, listed: Sequence[Activity], conversation: Conversation, deadline: float) -> Sorted:
         return listing.sort(
@@ -271,19 +276,14 @@ class MessagingSide:
 
     def _customers(self, conversation: Conversation, deadline: float) -> list[CustomerMessage]:
         """What the customer wrote after the transcript that the rep was given."""
-        told = conversation.details.get("transcript_end")
-        start = datetime.fromisoformat(told) if told else conversation.opened_at - QUIET_AFTER
+        told, accepted_at = conversation.details.get("transcript_end"), conversation.accepted_at
+        if told:
+            start = datetime.fromisoformat(told)
+        else:
+            start = cursor.since(accepted_at) if accepted_at else conversation.opened_at - QUIET_AFTER
         found = self._written(conversation, since=start, deadline=deadline)
         return [each for each in found if not told or each.at > start]
 
     def _channel_id(self, conversation: Conversation) -> str:
         known = conversation.details.get("channel_id")
         return known or self._settings().channel_id(conversation.channel)
-
-
-def _take(listed: list[Activity], piece: Piece) -> bool:
-    """Take one listed message that is this piece, if there is one."""
-    found = next((each for each in listed if piece.is_in(each)), None)
-    if found is not None:
-        listed.remove(found)
-    return found is not None

@@ -168,9 +168,8 @@ def parse(
         return []
     if activity.kind == "endOfConversation":
         return [RepEntry(activity.key, at, kind=OVER)]
-    if activity.kind == "event" and not activity.is_told_in_text:
-        return _event(activity, at)
-    if is_ours(activity, conversation):
+    is_certain_event = activity.kind == "event" and not activity.is_told_in_text
+    if not is_certain_event and is_ours(activity, conversation):
         events.emit(events.DYNAMICS_MESSAGING_IGNORED, reason="activity_ours")
         return []
     if activity.kind == "event":

@@ -33,7 +33,7 @@ LAST_WORDS, LAST_WORDS_PUSHED = timedelta(seconds=3), timedelta(seconds=15)
 """How long the end waits for what it has overtaken: no system promises an order, and pushes are tried again."""
 POLLS_A_MINUTE = 30
 """Of OpenCX's 100 requests a minute, what looks without a webhook may use, all conversations together."""
-CUSTOMER, SILENCE, SHUT_OUT = "customer", "silence", "shut_out"
+CUSTOMER, SILENCE, SHUT_OUT = "customer", "silence", "shutout"
 
 type Failure = TransientFailure | ConfigurationFault | PermanentFailure
 
@@ -114,8 +114,7 @@ class Carrier:
             held.set(ending=SILENCE)
         if rest is None and held.now.ending:
             held.end()
-            if side is not None:
-                side.forget(held.now)
+            self._forget(held, side)
             return None
         if rest is not None:
             held.set(next_at=now + rest)
@@ -125,6 +124,14 @@ class Carrier:
                 held.set(next_at=look)
         held.write()
         return held.now
+
+    def _forget(self, held: Held, side: RepSide | None) -> None:
+        """What was kept for a conversation that has ended: what cannot be deleted now expires by itself."""
+        try:
+            if side is not None:
+                side.forget(held.now)
+        except (TransientFailure, ConfigurationFault) as failure:
+            events.emit(events.RELAY_REFUSED, code=failure.code, direction="forget")
 
     def _carry(self, held: Held, side: RepSide) -> None:
         """Both directions. One that fails does not keep the other waiting, unless it leaves a claim."""

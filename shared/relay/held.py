@@ -94,7 +94,7 @@ class Held:
             TransientFailure, ConfigurationFault: not now. The claim stays when the message may have arrived.
         """
         if self._is_given_up(message_id):
-            self._refused(direction, "message_given_up")
+            self._refused(direction, code="message_given_up")
             return False
         now = self._clock.now()
         claim = Claim(direction, message_id, token=uuid.uuid4().hex, at=now, until=now + CLAIM_LASTS)
@@ -115,12 +115,12 @@ class Held:
             self.set(claim=None)
             raise
         except PermanentFailure as failure:
-            self._refused(direction, failure.code)
+            self._refused(direction, code=failure.code)
             return False
         self.set(claim=None, stuck_id="", stuck_tries=0, stuck_at=None)
         return True
 
-    def _refused(self, direction: str, code: str) -> None:
+    def _refused(self, direction: str, *, code: str) -> None:
         self.set(claim=None, undelivered=self.now.undelivered + 1, error_code=code, stuck_id="", stuck_tries=0)
         events.emit(events.RELAY_REFUSED, code=code, direction=direction)
 

@@ -231,7 +231,7 @@ class RepSide(Protocol):
         """The customer has left: end it. Harmless when it has ended."""
 
     def forget(self, conversation: Conversation) -> None:
-        """It has ended for good: forget what was kept for it. Never raises."""
+        """It has ended for good: forget what was kept for it."""
 
 
 class CustomerSide(Protocol):

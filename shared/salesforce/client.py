@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
-from shared.errors import HandoffError, PermanentFailure, TransientFailure
+from shared.errors import ConversationEnded, HandoffError, PermanentFailure, TransientFailure
 from shared.salesforce import CONVERSATION, SYSTEM, files, refusal
 from shared.salesforce.entry import ids_of
 from shared.salesforce.ids import derived

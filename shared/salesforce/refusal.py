@@ -12,13 +12,6 @@ from shared.salesforce.wire import Reply
 
 NOT_NOW = frozenset({408, 409, 412, 423, 425, 429})
 """Refused before anything was done."""
-GONE = {
-    403: ("The conversation takes no more messages (HTTP 403).", "salesforce_conversation_ended"),
-    404: ("Salesforce does not know the conversation (HTTP 404).", "salesforce_conversation_unknown"),
-    410: ("The conversation takes no more messages (HTTP 410).", "salesforce_conversation_ended"),
-    417: ("The conversation has no messaging session any more (HTTP 417).", "salesforce_session_ended"),
-}
-_READ = frozenset({403, 404})
 _EXPIRED = "jwt is expired"
 
 
@@ -64,12 +57,12 @@ def of_conversation(reply: Reply) -> HandoffError:
 
     Only Salesforce itself can say that a conversation is over: a gateway's 403 or 404 passes by. No gateway says 417.
     """
-    if reply.status not in GONE:
+    if reply.status == 417:
+        message = "The conversation has no messaging session any more (HTTP 417)."
+        return ConversationEnded(message, code="salesforce_session_ended")
+    if reply.status not in (403, 404, 410):
         return refused(reply)
-    if reply.status != 417 and not reply.is_own_error:
-        return uncertain(reply.status)
-    message, code = GONE[reply.status]
-    return ConversationEnded(message, code=code)
+    return _over(reply.status) if reply.is_own_error else uncertain(reply.status)
 
 
 def of_read(reply: Reply) -> HandoffError:
@@ -77,10 +70,9 @@ def of_read(reply: Reply) -> HandoffError:
 
     A ConversationEnded is one read's word: another one must agree.
     """
-    if reply.status not in _READ or not reply.is_own_error:
+    if reply.status not in (403, 404) or not reply.is_own_error:
         return uncertain(reply.status, is_unclear=False)
-    message, code = GONE[reply.status]
-    return ConversationEnded(message, code=code)
+    return _over(reply.status)
 
 
 def uncertain(status: int, *, is_unclear: bool = True) -> TransientFailure:
@@ -122,6 +114,14 @@ def url_wrong(message: str) -> ConfigurationFault:
     """The address is not that of a messaging service."""
     fix = "Set SALESFORCE_SCRT_URL to the Url of the deployment's code snippet: https://….my.salesforce-scrt.com."
     return ConfigurationFault(message, code="salesforce_url_wrong", system=SYSTEM, fix=fix)
+
+
+def _over(status: int) -> ConversationEnded:
+    if status == 404:
+        message = "Salesforce does not know the conversation (HTTP 404)."
+        return ConversationEnded(message, code="salesforce_conversation_unknown")
+    message = f"The conversation takes no more messages (HTTP {status})."
+    return ConversationEnded(message, code="salesforce_conversation_ended")
 
 
 def _transient(reply: Reply, system: str, now: datetime) -> TransientFailure:

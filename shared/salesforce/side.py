@@ -64,7 +64,7 @@ class SalesforceSide:
         self._arrived = Remembered(MOST_REMEMBERED)
         """Pieces that Salesforce has taken: what it has not listed yet is not sent twice."""
         self._links = Remembered(MOST_REMEMBERED)
-        """Files whose upload was not answered once: should they not be there, their links go."""
+        """Files that could not be fetched, or whose upload was not answered: no second try, their links go."""
         self._lists_statuses = False
         """Whether this org's entries tell a session's status; older ones do not."""
 
@@ -184,7 +184,10 @@ class SalesforceSide:
         if piece.file is None or not piece.file.url or self._fetch is None or piece.id in self._links:
             return None
         fetched = self._fetch(piece.file.url, deadline=fetch_deadline(self._clock.monotonic(), deadline))
-        return fetched if fetched is not None and len(fetched.data) <= LARGEST_FILE_BYTES else None
+        if fetched is None or len(fetched.data) > LARGEST_FILE_BYTES:
+            self._links.add(piece.id)  # should the link not get through now, it is not fetched once more
+            return None
+        return fetched
 
     def _known(self, conversation: Conversation, *, since: datetime, deadline: float) -> set[str]:
         """The ids of the messages that are there since then."""

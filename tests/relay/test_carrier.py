@@ -172,7 +172,7 @@ def test_shut_out_is_not_the_end(place: str) -> None:
     setattr(world.rep, place, shut_out)
     step(world)
     assert [(ended.ending, ended.error_code) for ended in world.memory.ended.values()] == [
-        ("shut_out", "salesforce_guest_expired")
+        ("shutout", "salesforce_guest_expired")
     ]
     assert world.opencx.closed == 0
 
@@ -450,5 +450,5 @@ def test_hopeless_conversations_are_given_up() -> None:
         step(world)
         world.clock.sleep(61)
         touch(world)
-    assert [ended.ending for ended in world.memory.ended.values()] == ["shut_out"]
+    assert [ended.ending for ended in world.memory.ended.values()] == ["shutout"]
     assert world.opencx.closed == 0

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from sandbox.server import Fault
+from shared.attachments import Fetched
 from shared.errors import ConfigurationFault, PermanentFailure, TransientFailure
 from shared.handoff.model import CUSTOMER, Attachment, Contact, Turn
-from shared.attachments import Fetched
 from shared.salesforce.parts import MOST_PARTS
 from tests.salesforce.org import START, Killed, Org, handoff, opened, turn_text
 
@@ -197,7 +197,8 @@ def test_the_customers_files_are_attached_and_what_cannot_be_stays_a_link(org: O
     turns = (*(handoff().transcript or ()), Turn(CUSTOMER, "See these.", at=START, attachments=files))
     fetched: list[str] = []
 
-    def fetch(url: str) -> Fetched | None:
+    def fetch(url: str, /, *, deadline: float | None = None) -> Fetched | None:
+        assert deadline == org.clock.monotonic() + 4
         fetched.append(url)
         if url.endswith("3.jpg"):
             return None

@@ -3,15 +3,17 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from sandbox.server import Fault
-from shared.errors import ConversationEnded, TransientFailure
+from shared.attachments import Fetched
+from shared.errors import ConversationEnded, PermanentFailure, TransientFailure
 from shared.relay.model import JOINED, LEFT, MESSAGE, OVER, UNANSWERED, Conversation, CustomerMessage, File, RepEntry
 from shared.salesforce.client import Session
-from shared.attachments import Fetched
 from shared.salesforce.token import Identity
+from shared.salesforce.wire import Reply
 from tests.salesforce.org import START, Killed, Org, Worker, handoff, opened
 
 
@@ -33,6 +35,11 @@ def heard(worker: Worker, conversation: Conversation, org: Org, *, ago: timedelt
 def written(text: str, *files: File, number: int = 1, org: Org) -> CustomerMessage:
     """What the customer writes."""
     return CustomerMessage(f"m{number}", org.clock.now(), text=text, files=files)
+
+
+def photo(url: str, /, *, deadline: float | None = None) -> Fetched | None:
+    """Fetches every file."""
+    return Fetched("photo.jpg", "image/jpeg", b"x")
 
 
 def test_a_reps_words_come_out_as_plain_text(org: Org, conversation: Conversation) -> None:
@@ -187,7 +194,7 @@ def test_a_refused_connection_is_clear(org: Org, conversation: Conversation) -> 
 def test_a_message_with_files_is_completed_where_it_was_cut_off(org: Org, conversation: Conversation) -> None:
     """Killed between the text and the file: only what is missing is sent again."""
 
-    def fetch(url: str) -> Fetched | None:
+    def fetch(url: str, /, *, deadline: float | None = None) -> Fetched | None:
         return Fetched("photo.jpg", "image/jpeg", b"x") if url.endswith("jpg") else None
 
     files = (
@@ -214,7 +221,7 @@ def test_a_message_with_files_is_completed_where_it_was_cut_off(org: Org, conver
 def test_a_file_that_the_channel_refuses_goes_as_a_link(org: Org, conversation: Conversation) -> None:
     """The rep sees that there is one, and where."""
     org.standin.switches.attachments = False
-    worker = org.worker(lambda _: Fetched("photo.jpg", "image/jpeg", b"x"))
+    worker = org.worker(photo)
     message = written("", File("photo.jpg", "https://files.example.com/photo.jpg"), org=org)
     worker.side.send(conversation, message, deadline=org.deadline())
     assert org.texts(conversation.conversation_id)[-1] == "[attachment: photo.jpg https://files.example.com/photo.jpg ]"
@@ -250,7 +257,11 @@ def test_a_setting_reopens_it(org: Org, conversation: Conversation) -> None:
 
 @pytest.mark.parametrize("wreck", ["close", "forget", "subject"])
 def test_a_conversation_that_is_not_ours_any_more_is_over(org: Org, conversation: Conversation, wreck: str) -> None:
-    """403 for a closed or somebody else's conversation, 404 for one that Salesforce does not know."""
+    """403 for a closed or somebody else's conversation, 404 for one that Salesforce does not know.
+
+    A closed one can be read, so its refusal of a message is taken at its word; else it must be said for a minute.
+    """
+    worker = org.worker()
     if wreck == "close":
         with org.standin.desk.at(conversation.conversation_id) as known:
             org.standin.desk.close(known)
@@ -258,11 +269,216 @@ def test_a_conversation_that_is_not_ours_any_more_is_over(org: Org, conversation
         org.standin.desk.clear()
     else:
         conversation = replace(conversation, details={**conversation.details, "subject": "session:other"})
-    with pytest.raises(ConversationEnded):
-        org.worker().side.send(conversation, written("x", org=org), deadline=org.deadline())
     if wreck != "close":
+        for _ in range(2):
+            with pytest.raises(TransientFailure) as caught:
+                heard(worker, conversation, org)
+            assert (caught.value.code, caught.value.system) == ("salesforce_unavailable", "salesforce")
+            org.clock.advance(30)
         with pytest.raises(ConversationEnded):
-            heard(org.worker(), conversation, org)
+            heard(worker, conversation, org)
+    with pytest.raises(ConversationEnded):
+        worker.side.send(conversation, written("x", org=org), deadline=org.deadline())
+
+
+OWN = {"errorCode": "FORBIDDEN", "message": "Not now"}
+PAGE = "<html>Request blocked</html>"
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(404, PAGE), (403, PAGE), (403, None), (400, {"message": "It is closed for maintenance"})]
+)
+def test_a_gateways_refusal_of_a_read_ends_nothing(
+    org: Org, conversation: Conversation, status: int, body: object
+) -> None:
+    """However long it lasts: only Salesforce's own 403 or 404 can mean the conversation."""
+    org.server.faults.add(Fault(path=r"/conversation/[^/]+(/entries)?(\?|$)", status=status, body=body, times=0))
+    worker = org.worker()
+    for _ in range(5):
+        with pytest.raises(TransientFailure) as caught:
+            heard(worker, conversation, org)
+        assert (caught.value.code, caught.value.kind) == ("salesforce_unavailable", "server_error")
+        org.clock.advance(60)
+    org.server.faults.clear()
+    assert [entry.kind for entry in heard(worker, conversation, org)] == [JOINED]
+
+
+def test_one_kind_of_read_that_is_refused_ends_nothing(org: Org, conversation: Conversation) -> None:
+    """Salesforce refuses the entries, in its own form and for long, and still knows the conversation."""
+    org.server.faults.add(Fault(path="/entries", status=403, body=OWN, times=0))
+    worker = org.worker()
+    for _ in range(5):
+        with pytest.raises(TransientFailure) as caught:
+            heard(worker, conversation, org)
+        assert caught.value.code == "salesforce_unavailable"
+        org.clock.advance(60)
+
+
+def test_a_channel_that_was_switched_off_for_less_than_a_minute_ends_nothing(
+    org: Org, conversation: Conversation
+) -> None:
+    """A good answer takes the doubt away: the minute begins anew."""
+    worker = org.worker()
+    for _ in range(3):
+        org.server.faults.add(Fault(method="GET", path="/conversation/", status=403, body=OWN, times=2))
+        with pytest.raises(TransientFailure):
+            heard(worker, conversation, org)
+        org.clock.advance(45)
+        assert heard(worker, conversation, org)
+
+
+def test_a_message_that_a_gateway_refuses_may_be_sent_again(org: Org, conversation: Conversation) -> None:
+    """HTTP 403 with a page: the message is neither lost, nor the conversation's last."""
+    org.server.faults.add(Fault(path="/message", status=403, body=PAGE))
+    worker = org.worker()
+    message = written("x", org=org)
+    with pytest.raises(TransientFailure) as caught:
+        worker.side.send(conversation, message, deadline=org.deadline())
+    assert (caught.value.code, caught.value.is_unclear) == ("salesforce_unavailable", True)
+    assert not worker.side.has_sent(conversation, message, since=message.at, deadline=org.deadline())
+    worker.side.send(conversation, message, deadline=org.deadline())
+    assert org.texts(conversation.conversation_id)[-1] == "x"
+
+
+def test_a_refusal_in_words_costs_the_message_and_not_the_conversation(org: Org, conversation: Conversation) -> None:
+    """HTTP 400 is about what was sent, whatever words it is put in."""
+    org.server.faults.add(Fault(path="/message", status=400, body={"message": "That format is no longer supported"}))
+    with pytest.raises(PermanentFailure):
+        org.worker().side.send(conversation, written("x", org=org), deadline=org.deadline())
+
+
+def test_a_file_from_a_slow_host_goes_as_a_link(org: Org, conversation: Conversation) -> None:
+    """It gets 4 s of a send, or half of what is left: the text and the link arrive within the same send."""
+    waited: list[float] = []
+
+    def slow(url: str, /, *, deadline: float | None = None) -> Fetched | None:
+        assert deadline is not None
+        waited.append(deadline - org.clock.monotonic())
+        org.clock.advance(waited[-1])
+        return None
+
+    files = (File("a.pdf", "https://files.example/a.pdf"), File("b.pdf", "https://files.example/b.pdf"))
+    message = written("See these", *files, org=org)
+    org.worker(slow).side.send(conversation, message, deadline=org.clock.monotonic() + 10)
+    assert waited == [4, 3]
+    assert org.texts(conversation.conversation_id)[1:] == [
+        "See these",
+        "[attachment: a.pdf https://files.example/a.pdf ]",
+        "[attachment: b.pdf https://files.example/b.pdf ]",
+    ]
+
+
+def test_a_file_that_was_not_fetched_once_is_not_fetched_again(org: Org, conversation: Conversation) -> None:
+    """Its link was throttled: the next send has the link, without another wait for the host."""
+    asked: list[str] = []
+
+    def slow(url: str, /, *, deadline: float | None = None) -> Fetched | None:
+        asked.append(url)
+        return None
+
+    org.server.faults.add(Fault(path="/message", status=429))
+    worker = org.worker(slow)
+    message = written("", File("a.pdf", "https://files.example/a.pdf"), org=org)
+    with pytest.raises(TransientFailure):
+        worker.side.send(conversation, message, deadline=org.deadline())
+    worker.side.send(conversation, message, deadline=org.deadline())
+    assert asked == ["https://files.example/a.pdf"]
+    assert org.texts(conversation.conversation_id)[-1] == "[attachment: a.pdf https://files.example/a.pdf ]"
+
+
+def test_an_upload_leaves_time_for_the_link(org: Org, conversation: Conversation) -> None:
+    """2.5 s of a send, or half of what is left."""
+    worker = org.worker(photo)
+    call, given = worker.wire.call, []
+
+    def spy(*args: Any, operation: str, deadline: float, **options: Any) -> Reply:
+        given.append((operation, deadline - org.clock.monotonic()))
+        return call(*args, operation=operation, deadline=deadline, **options)
+
+    worker.wire.call = spy  # type: ignore[method-assign]
+    for number, seconds in enumerate((10, 3), 1):
+        message = written("", File("a.jpg", "https://files.example/a.jpg"), number=number, org=org)
+        worker.side.send(conversation, message, deadline=org.clock.monotonic() + seconds)
+    assert [seconds for operation, seconds in given if operation == "file"] == [7.5, 1.5]
+
+
+@pytest.mark.parametrize("drop", ["before", "after"])
+def test_a_file_whose_upload_is_not_answered_is_tried_once(org: Org, conversation: Conversation, drop: str) -> None:
+    """The next send of the message finds it there, or goes with its link; the text is not sent twice."""
+    org.server.faults.add(Fault(path="/file", drop=drop, times=0))  # type: ignore[arg-type]
+    worker = org.worker(photo)
+    message = written("See this", File("photo.jpg", "https://files.example/photo.jpg"), org=org)
+    with pytest.raises(TransientFailure) as caught:
+        worker.side.send(conversation, message, deadline=org.deadline())
+    assert caught.value.is_unclear
+    worker.side.send(conversation, message, deadline=org.deadline())
+    found = org.whole(conversation.conversation_id)
+    assert found["duplicates"] == {}
+    received = [(one["text"], bool(one["fileId"])) for one in found["received"][1:]]
+    link = "[attachment: photo.jpg https://files.example/photo.jpg ]"
+    assert received == [("See this", False), ("", True) if drop == "after" else (link, False)]
+
+
+def test_a_file_that_is_refused_for_now_goes_as_a_link(org: Org, conversation: Conversation) -> None:
+    """It cannot have arrived, so its link goes at once."""
+    org.server.faults.add(Fault(path="/file", status=423, times=0))
+    message = written("", File("photo.jpg", "https://files.example/photo.jpg"), org=org)
+    org.worker(photo).side.send(conversation, message, deadline=org.deadline())
+    assert org.texts(conversation.conversation_id)[-1] == "[attachment: photo.jpg https://files.example/photo.jpg ]"
+
+
+def test_what_salesforce_has_taken_is_not_sent_again_before_it_is_listed(org: Org, conversation: Conversation) -> None:
+    """The file was throttled, and Salesforce does not list the text yet: only the file follows."""
+    org.server.faults.add(Fault(path="/file", status=429))
+    worker = org.worker(photo)
+    message = written("See this", File("photo.jpg", "https://files.example/photo.jpg"), org=org)
+    with pytest.raises(TransientFailure) as caught:
+        worker.side.send(conversation, message, deadline=org.deadline())
+    assert caught.value.code == "salesforce_throttled"
+    org.server.faults.add(Fault(path="/entries", status=200, body={"conversationEntries": []}))
+    worker.side.send(conversation, message, deadline=org.deadline())
+    found = org.whole(conversation.conversation_id)
+    assert found["duplicates"] == {}
+    assert [(one["text"], bool(one["fileId"])) for one in found["received"][1:]] == [("See this", False), ("", True)]
+
+
+@pytest.mark.parametrize(
+    ("text", "setting", "shown"),
+    [
+        ("STOP", "", "Customer wrote: STOP"),
+        (" Cancel\n", "", "Customer wrote: Cancel"),
+        ("help", "", "Customer wrote: help"),
+        ("Please stop", "", "Please stop"),
+        ("stop", "none", "stop"),
+        ("stop", "Arret, ENDE", "stop"),
+        ("ende", "Arret, ENDE", "Customer wrote: ende"),
+    ],
+)
+def test_a_word_that_may_opt_the_customer_out_gets_words_around_it(
+    org: Org, conversation: Conversation, text: str, setting: str, shown: str
+) -> None:
+    """Only where the message is nothing else; what has arrived is found all the same."""
+    worker = org.worker(SALESFORCE_GUARDED_WORDS=setting)
+    message = written(text, org=org)
+    worker.side.send(conversation, message, deadline=org.deadline())
+    assert org.texts(conversation.conversation_id)[-1] == shown
+    assert worker.side.has_sent(conversation, message, since=message.at, deadline=org.deadline())
+
+
+@pytest.mark.parametrize("is_guest", [False, True])
+def test_what_was_kept_for_a_conversation_is_forgotten_when_it_is_told(org: Org, is_guest: bool) -> None:
+    """The rep's end alone deletes nothing: what they wrote last may still have to be read."""
+    made = org.guest_worker if is_guest else org.worker
+    conversation = opened(org.land(handoff(), made))
+    org.standin.rep_accepts(conversation.conversation_id)
+    org.standin.rep_ends(conversation.conversation_id)
+    worker = made()
+    for _ in range(2):
+        assert heard(worker, conversation, org)[-1].kind == OVER
+    assert len(org.guests.kept) == is_guest
+    for _ in range(2):
+        worker.side.forget(conversation)
+        assert org.guests.kept == {}
 
 
 @pytest.mark.parametrize("is_guest", [False, True])

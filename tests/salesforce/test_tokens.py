@@ -212,6 +212,51 @@ def test_a_guest_whose_token_is_gone_cannot_go_on(org: Org, how: str) -> None:
         assert caught.value.code == "salesforce_guest_expired"
 
 
+@pytest.mark.parametrize("body", [None, "<html>Please sign in</html>"])
+def test_a_gateways_401_costs_no_guest_the_token(org: Org, body: str | None) -> None:
+    """It is the only way into the conversation: once or for long, what is not Salesforce's word deletes nothing."""
+    conversation = opened(org.land(handoff(), org.guest_worker))
+    worker = org.guest_worker()
+    org.server.faults.add(Fault(path="/entries", status=401, body=body))
+    worker.side.entries(conversation, since=START, deadline=org.deadline())
+    org.server.faults.add(Fault(path="/entries", status=401, body=body, times=4))
+    for _ in range(2):
+        with pytest.raises(TransientFailure) as caught:
+            worker.side.entries(conversation, since=START, deadline=org.deadline())
+        assert (caught.value.code, caught.value.is_unclear) == ("salesforce_unavailable", False)
+    assert len(org.guests.kept) == 1
+    worker.side.entries(conversation, since=START, deadline=org.deadline())
+
+
+@pytest.mark.parametrize("body", ["Jwt is expired", {"errorCode": "UNAUTHORIZED", "message": "Unauthorized"}])
+def test_salesforces_own_401_is_believed_the_second_time(org: Org, body: object) -> None:
+    """One is asked again with the same token; two of them shut the guest out, whatever the token's own time is."""
+    conversation = opened(org.land(handoff(), org.guest_worker))
+    worker = org.guest_worker()
+    org.server.faults.add(Fault(path="/entries", status=401, body=body))
+    worker.side.entries(conversation, since=START, deadline=org.deadline())
+    assert len(org.guests.kept) == 1
+    org.server.faults.add(Fault(path="/entries", status=401, body=body, times=2))
+    with pytest.raises(ConversationEnded) as caught:
+        worker.side.entries(conversation, since=START, deadline=org.deadline())
+    assert (caught.value.code, caught.value.is_shut_out) == ("salesforce_guest_expired", True)
+    assert org.guests.kept == {}
+
+
+def test_a_guests_token_that_expires_during_a_call_is_gone(org: Org) -> None:
+    """Its own time is over: whoever answers 401 is right, and it is forgotten."""
+    guest = Identity("g", is_guest=True)
+    worker = org.guest_worker()
+    token = worker.tokens.get(guest, deadline=org.deadline(), begins=True)
+    org.clock.advance(token.expires_at - org.clock.monotonic() - 1)
+    worker.tokens.refuse(guest, token, is_certain=False)
+    assert list(org.guests.kept) == ["g"]
+    org.clock.advance(1)
+    with pytest.raises(ConversationEnded):
+        worker.tokens.refuse(guest, token, is_certain=False)
+    assert org.guests.kept == {}
+
+
 def test_a_guests_handoff_that_is_not_whole_begins_anew(org: Org) -> None:
     """The token expired between two tries: the rep gets the whole transcript in a conversation that goes on."""
     org.server.faults.add(Fault(path="/message", status=503, skip=1))

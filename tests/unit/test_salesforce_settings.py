@@ -95,6 +95,19 @@ def test_the_language_is_spelled_as_salesforce_does() -> None:
     assert len(wrong.notices) == 1
 
 
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("", {"cancel", "end", "quit", "stop", "stopall", "unsubscribe", "help"}),
+        ("None", set()),
+        (" STOP, Ende ,,", {"stop", "ende"}),
+    ],
+)
+def test_guarded_words_can_be_others_or_none(value: str, expected: set[str]) -> None:
+    """Without the setting they are those of Salesforce's template for channels."""
+    assert read(SALESFORCE_GUARDED_WORDS=value).guarded_words == expected
+
+
 def test_nothing_of_the_customers_text_is_kept() -> None:
     """What a later session begins with are ids, a number and a few words of ours."""
     handoff = Handoff(
