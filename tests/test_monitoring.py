@@ -37,6 +37,9 @@ NOT_OF_ATTEMPTS = (
     "shared/handoff/reconciler.py",
     "shared/opencx/",
     "shared/relay/carrier.py",
+    "shared/relay/held.py",
+    "shared/relay/to_customer.py",
+    "shared/relay/to_rep.py",
     "shared/relay/lanes.py",
     "shared/turnout.py",
 )
@@ -48,6 +51,9 @@ OF_CONVERSATIONS = (
     "shared/dynamics_messaging/side.py",
     "shared/opencx/side.py",
     "shared/relay/carrier.py",
+    "shared/relay/held.py",
+    "shared/relay/to_customer.py",
+    "shared/relay/to_rep.py",
     "shared/salesforce/wire.py",
 )
 SCOPES: dict[str, Callable[[str], bool]] = {

@@ -12,24 +12,31 @@ Partition ``r<lane>``, apart from the handoffs. In it, by ``<key>`` = digests of
 Partition ``rx``: a system's id of a conversation, and its key here. Partition ``lanes``: one row a lane.
 """
 
-import json
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from shared.errors import LedgerUnavailable
-from shared.handoff.text import split
 from shared.ledger import keys
+from shared.ledger.conversation_entity import (
+    entry_from_entity,
+    entry_to_entity,
+    etag_of,
+    from_entity,
+    from_trace,
+    text_of,
+    time_of,
+    to_entity,
+    to_trace,
+)
 from shared.ledger.table import Conflict, Table
-from shared.relay.model import ENDED, Claim, Conversation, File, RepEntry, digest, key_of, lane_of, session_key
+from shared.relay.model import ENDED, Conversation, RepEntry, digest, key_of, lane_of, session_key
 from shared.relay.store import Lane
 
 _INDEX, _LANES = "rx", "lanes"
 _MOST_PUSHED = 1000
-_TEXT_UNITS = 30_000
-"""A text property holds 32,768 UTF-16 units; a rep's message is shorter, and one that is not is split over several."""
 
 
 class TableConversations:
@@ -50,8 +57,8 @@ class TableConversations:
         try:
             result = self._table.transact(
                 [
-                    ("create", {"PartitionKey": partition, "RowKey": f"t:{row}", **_trace(conversation)}),
-                    ("create", {"PartitionKey": partition, "RowKey": f"o:{row}", **_entity(conversation, write)}),
+                    ("create", {"PartitionKey": partition, "RowKey": f"t:{row}", **to_trace(conversation)}),
+                    ("create", {"PartitionKey": partition, "RowKey": f"o:{row}", **to_entity(conversation, write)}),
                 ]
             )
         except Conflict:
@@ -74,7 +81,7 @@ class TableConversations:
             return found[0]
         partition, row = _address(key)
         trace = self._table.get(partition, f"t:{row}")
-        return _from_trace(trace) if trace is not None else None
+        return from_trace(trace) if trace is not None else None
 
     def of_session(self, session_id: str) -> list[Conversation]:
         """The open conversations of a session."""
@@ -99,7 +106,7 @@ class TableConversations:
         """Write it if it is still at its version; None when somebody else was first, or it has ended."""
         key, write = conversation.key, uuid.uuid4().hex
         partition, row = _address(key)
-        entity = {"PartitionKey": partition, "RowKey": f"o:{row}", **_entity(conversation, write)}
+        entity = {"PartitionKey": partition, "RowKey": f"o:{row}", **to_entity(conversation, write)}
         for is_last in (False, True):
             try:
                 return replace(conversation, version=str(self._table.put(entity, version=conversation.version)["etag"]))
@@ -124,13 +131,17 @@ class TableConversations:
             self._table.transact(
                 [
                     ("delete", {"PartitionKey": partition, "RowKey": f"o:{row}"}, condition),
-                    ("upsert", {"PartitionKey": partition, "RowKey": f"t:{row}", **_trace(ended)}, {"mode": "replace"}),
+                    (
+                        "upsert",
+                        {"PartitionKey": partition, "RowKey": f"t:{row}", **to_trace(ended)},
+                        {"mode": "replace"},
+                    ),
                     ("upsert", {"PartitionKey": partition, "RowKey": f"e:{moment}:{row}"}),
                 ]
             )
         except Conflict:
             trace = self._table.get(partition, f"t:{row}")
-            if trace is None or trace["ended_at"] != _text(ended.ended_at):
+            if trace is None or trace["ended_at"] != text_of(ended.ended_at):
                 return False  # else it is the echo of our own first try
         self._table.delete_range(partition, after=f"i:{row}:", before=f"i:{row}:~")
         return True
@@ -146,7 +157,7 @@ class TableConversations:
                     {
                         "PartitionKey": partition,
                         "RowKey": f"i:{row}:{arrival}:{write}:{number:02d}",
-                        **_entry_entity(entry),
+                        **entry_to_entity(entry),
                     },
                 )
                 for number, entry in enumerate(entries)
@@ -157,7 +168,7 @@ class TableConversations:
         """What waits there, in the order in which it arrived."""
         partition, row = _address(conversation.key)
         found = self._table.query(partition, after=f"i:{row}:", before=f"i:{row}:~", most=_MOST_PUSHED)
-        return [_entry(entity) for entity in found]
+        return [entry_from_entity(entity) for entity in found]
 
     def drop(self, conversation: Conversation, entries: Sequence[RepEntry]) -> None:
         """Remove from the inbox what was handled."""
@@ -181,7 +192,7 @@ class TableConversations:
             "PartitionKey": _LANES,
             "RowKey": lane.name,
             "Sequence": str(lane.sequence),
-            "At": _text(lane.at),
+            "At": text_of(lane.at),
             "Write": write,
         }
         try:
@@ -211,135 +222,16 @@ class TableConversations:
         return purged
 
     def _range(self, lane: str, after: str, before: str, most: int) -> list[Conversation]:
-        return [_conversation(row) for row in self._table.query(f"r{lane}", after=after, before=before, most=most)]
+        return [from_entity(row) for row in self._table.query(f"r{lane}", after=after, before=before, most=most)]
 
     def _current(self, key: str) -> tuple[Conversation, str] | None:
         partition, row = _address(key)
         found = self._table.get(partition, f"o:{row}")
-        return (_conversation(found), str(found["Write"])) if found is not None else None
-
-
-_TIMES = (
-    "opened_at",
-    "accepted_at",
-    "stuck_at",
-    "over_at",
-    "rep_cursor",
-    "contact_cursor",
-    "next_at",
-    "contact_poll_at",
-    "active_at",
-    "swept_at",
-    "ended_at",
-)
-_PLAIN = (
-    "handoff_id",
-    "session_id",
-    "system",
-    "conversation_id",
-    "channel",
-    "state",
-    "has_rep",
-    "failures",
-    "to_customer",
-    "to_rep",
-    "undelivered",
-    "error_code",
-    "ending",
-    "peeks",
-    "stuck_id",
-    "stuck_tries",
-)
-_LISTS = ("details", "rep_seen", "said", "recent", "contact_seen")
-_KEPT = (
-    "handoff_id",
-    "session_id",
-    "system",
-    "conversation_id",
-    "channel",
-    "state",
-    "to_customer",
-    "to_rep",
-    "undelivered",
-    "error_code",
-    "ending",
-)
-
-
-def _entity(conversation: Conversation, write: str) -> dict[str, Any]:
-    claim = conversation.claim
-    row: dict[str, Any] = {name: getattr(conversation, name) for name in _PLAIN}
-    row |= {name: _text(getattr(conversation, name)) for name in _TIMES}
-    row |= {name: _packed(getattr(conversation, name)) for name in _LISTS}
-    row["claim"] = ""
-    if claim is not None:
-        row["claim"] = json.dumps({**asdict(claim), "at": _text(claim.at), "until": _text(claim.until)})
-    return {**row, "Write": write}
-
-
-def _conversation(row: Mapping[str, Any]) -> Conversation:
-    times: dict[str, Any] = {name: _time(row[name]) for name in _TIMES}
-    claim: Claim | None = None
-    if row["claim"]:
-        held = json.loads(row["claim"])
-        claim = Claim(
-            **{**held, "at": datetime.fromisoformat(held["at"]), "until": datetime.fromisoformat(held["until"])}
-        )
-    return Conversation(
-        **{name: row[name] for name in _PLAIN},
-        **times,
-        details=json.loads(row["details"]),
-        said=json.loads(row["said"]),
-        rep_seen=tuple((name, at) for name, at in json.loads(row["rep_seen"])),
-        recent=tuple((name, at) for name, at in json.loads(row["recent"])),
-        contact_seen=tuple((name, at) for name, at in json.loads(row["contact_seen"])),
-        claim=claim,
-        version=_etag(row),
-    )
-
-
-def _trace(conversation: Conversation) -> dict[str, Any]:
-    row: dict[str, Any] = {name: getattr(conversation, name) for name in _KEPT}
-    return {**row, "opened_at": _text(conversation.opened_at), "ended_at": _text(conversation.ended_at)}
-
-
-def _from_trace(row: Mapping[str, Any]) -> Conversation:
-    opened_at = _time(row["opened_at"])
-    assert opened_at is not None
-    return Conversation(**{name: row[name] for name in _KEPT}, opened_at=opened_at, ended_at=_time(row["ended_at"]))
-
-
-def _entry_entity(entry: RepEntry) -> dict[str, Any]:
-    texts = split(entry.text, _TEXT_UNITS)
-    return {
-        "id": entry.id,
-        "at": _text(entry.at),
-        "kind": entry.kind,
-        "author": entry.author or "",
-        "files": _packed([asdict(file) for file in entry.files]),
-        "is_automated": entry.is_automated,
-        **{f"text{number}": text for number, text in enumerate(texts)},
-    }
-
-
-def _entry(row: Mapping[str, Any]) -> RepEntry:
-    at = _time(row["at"])
-    assert at is not None
-    texts = [str(row[f"text{number}"]) for number in range(20) if f"text{number}" in row]
-    return RepEntry(
-        id=row["id"],
-        at=at,
-        kind=row["kind"],
-        text="".join(texts),
-        author=row["author"] or None,
-        files=tuple(File(**file) for file in json.loads(row["files"])),
-        is_automated=row["is_automated"],
-        key=str(row["RowKey"]),
-    )
+        return (from_entity(found), str(found["Write"])) if found is not None else None
 
 
 def _lane(row: Mapping[str, Any]) -> Lane:
-    return Lane(str(row["RowKey"]), int(row["Sequence"]), _time(row["At"]), _etag(row))
+    return Lane(str(row["RowKey"]), int(row["Sequence"]), time_of(row["At"]), etag_of(row))
 
 
 def _address(key: str) -> tuple[str, str]:
@@ -350,22 +242,6 @@ def _address(key: str) -> tuple[str, str]:
 
 def _index(system: str, conversation_id: str) -> str:
     return f"{system}:{digest(conversation_id)}"
-
-
-def _packed(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=dict)
-
-
-def _text(moment: datetime | None) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="microseconds") if moment else ""
-
-
-def _time(text: str) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
-
-
-def _etag(row: Mapping[str, Any]) -> str:
-    return str(getattr(row, "metadata", {}).get("etag", ""))
 
 
 def _if_not_modified() -> Any:
