@@ -67,9 +67,8 @@ def unsent(
             for piece in pieces(each):
                 found = _take(left, piece)
                 last = max(last, places[id(found)]) if found is not None else last
-    lately = [
-        each for each in left if places[id(each)] > last and (each.at is None or each.at >= since - CLOCKS_DIFFER)
-    ]
+    after = [each for each in left if places[id(each)] > last]
+    lately = [each for each in after if each.at is None or each.at >= since - CLOCKS_DIFFER]
     own = names.customer_id(conversation.handoff_id)
     for reps in waiting:
         if reps.at >= since - 2 * CLOCKS_DIFFER:  # else it was listed before

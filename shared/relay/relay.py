@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from shared import events
 from shared.config.clock import Clock
@@ -13,6 +13,9 @@ from shared.relay.carrier import CUSTOMER
 from shared.relay.lanes import Lanes
 from shared.relay.model import Conversation, RepEntry, lane_of
 from shared.relay.store import Conversations, Wake
+
+CLOCKS_DIFFER = timedelta(seconds=5)
+"""How far OpenCX's clock may be behind ours, when it says when a session was closed."""
 
 
 class Relay:
@@ -77,8 +80,8 @@ class Relay:
         now = self._clock.now()
 
         def end(known: Conversation) -> Conversation:
-            if known.ending or (at is not None and known.opened_at > at):  # our own closing comes back, or it is late
-                return known
+            if known.ending or (at is not None and at < known.opened_at - CLOCKS_DIFFER):
+                return known  # our own closing comes back; or another conversation's, late
             return replace(known, ending=CUSTOMER, contact_poll_at=now, next_at=now)
 
         return self._touch(session_id, end)

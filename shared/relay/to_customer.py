@@ -55,20 +55,22 @@ class ToCustomer:
         """Find what is new. Raises ConversationEnded when the system knows the conversation no more."""
         held = self._held
         now = held.now
-        found: list[RepEntry] = []
         self._pushed = [] if self._side.polls else self._conversations.inbox(now)
         if self._pushed:
-            found += self._side.arrange(now, self._pushed, deadline=held.deadline())
+            self._take(self._side.arrange(now, self._pushed, deadline=held.deadline()))
         if self._side.polls:
             asked = cursor.since(now.rep_cursor or now.accepted_at or now.opened_at)
-            found += self._side.entries(now, since=asked, deadline=held.deadline())
+            self._take(self._side.entries(now, since=asked, deadline=held.deadline()))
         elif self._must_sweep():
             asked = cursor.since(now.accepted_at or now.opened_at)
-            found += self._missed(self._side.entries(now, since=asked, deadline=held.deadline()))
+            self._take(self._missed(self._side.entries(now, since=asked, deadline=held.deadline())))
             self._has_swept = True
-        fresh: dict[str, RepEntry] = {}
+
+    def _take(self, found: Sequence[RepEntry]) -> None:
+        """Add what is new of it."""
+        fresh = {entry.delivery: entry for entry in self._entries}
         for entry in found:
-            if not cursor.is_seen(now.rep_seen, entry.delivery):
+            if not cursor.is_seen(self._held.now.rep_seen, entry.delivery):
                 fresh.setdefault(entry.delivery, entry)
         self._entries = list(fresh.values())
 
@@ -108,7 +110,9 @@ class ToCustomer:
         claim = now.claim
         if claim is not None and claim.direction == TO_CUSTOMER:
             return claim.message_id not in {each.delivery for each in self._pushed}
-        if self._pushed or now.ending:
+        if now.ending:  # once, for the last words whose push was lost
+            return now.over_at is not None and (now.swept_at is None or now.swept_at < now.over_at)
+        if self._pushed:
             return False
         return now.swept_at is None or self._held.time() - now.swept_at >= pace.SWEEP
 

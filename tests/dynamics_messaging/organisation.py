@@ -3,7 +3,7 @@
 import functools
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,6 +27,7 @@ from shared.dynamics_messaging import webhook
 from shared.dynamics_messaging.availability import Availability
 from shared.dynamics_messaging.client import MessagingClient
 from shared.dynamics_messaging.destination import MessagingDestination
+from shared.dynamics_messaging.events import DynamicsEvents
 from shared.dynamics_messaging.keys import SigningKeys
 from shared.dynamics_messaging.organization import Organization
 from shared.dynamics_messaging.people import People
@@ -34,7 +35,7 @@ from shared.dynamics_messaging.side import MessagingSide
 from shared.errors import HandoffError
 from shared.handoff.model import AI, CUSTOMER, Contact, Handoff, Outcome, Turn
 from shared.relay.carrier import Carrier, Options
-from shared.relay.model import Conversation, CustomerMessage
+from shared.relay.model import Conversation, CustomerMessage, RepEntry
 from tests.clock import ManualClock
 from tests.relay.doubles import Faults, Memory, OpenCX
 
@@ -88,11 +89,31 @@ class Worker:
     credential: Credential
 
 
+@dataclass(frozen=True)
+class Pushed:
+    """What the webhook needs of the relay; nobody is woken, for the tests look when they want to."""
+
+    ledger: Memory
+
+    def find(self, system: str, conversation_id: str) -> Conversation | None:
+        """As `Relay.find`."""
+        return self.ledger.find(system, conversation_id)
+
+    def has_ended(self, system: str, conversation_id: str) -> bool:
+        """As `Relay.has_ended`."""
+        return self.ledger.has_ended(system, conversation_id)
+
+    def pushed(self, conversation: Conversation, entries: Sequence[RepEntry]) -> None:
+        """As `Relay.pushed`."""
+        self.ledger.push(conversation, entries)
+
+
 class Organisation:
     """Dynamics 365 on loopback ports, an OpenCX and a ledger in memory, and a webhook that leads to them."""
 
     def __init__(self) -> None:
         self.clock = ManualClock(datetime(2027, 1, 15, 8, 0, tzinfo=UTC))
+        self.skew_seconds = 0.0  # by which Dynamics' clock is ahead of ours
         _clocks[:] = [self.clock]
         seconds = _seconds
         self.tokens = _tokens()
@@ -113,7 +134,7 @@ class Organisation:
             authority=self.entra.url,
             webhook=self._take,
             dataverse=self.dataverse,
-            clock=seconds,
+            clock=lambda: seconds() + self.skew_seconds,
         )
         self.server = Server(self.standin, tls=None)
         self.ledger = Memory(Faults())
@@ -288,6 +309,17 @@ class Organisation:
             now=self.clock.now,
         )
 
+    def events(self, **more: str) -> DynamicsEvents:
+        """What takes the webhook's requests, as the service has it; the ledger is in memory."""
+        senders = settings_of.messaging(self.settings()).automated_senders
+        relay = Pushed(self.ledger)
+        return DynamicsEvents(
+            verifier=self.verifier(**more),
+            relay=lambda: relay,
+            automated_senders=lambda: senders,
+            now=self.clock.now,
+        )
+
     @property
     def deadline(self) -> float:
         """A time to be done by, seconds."""
@@ -296,23 +328,15 @@ class Organisation:
     def _take(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
         """The door of the webhook, as the host would call it; the status."""
         with self._lock:
-            if not hasattr(self, "_verifier"):
-                self._verifier = self.verifier()
+            if not hasattr(self, "_events"):
+                self._events = self.events()
         try:
-            self._verifier.verify(lock=LOCK, authorization=headers.get("Authorization"))
-            conversation_id = url.split("/")[-2]
-            data = webhook.read(body, conversation_id=conversation_id)
-            conversation = self.ledger.find("dynamics365", conversation_id)
-            if conversation is None:
-                return 404
-            entries = webhook.parse(
-                data,
-                conversation,
-                arrived_at=self.clock.now(),
-                automated_senders=settings_of.messaging(self.settings()).automated_senders,
+            self._events.receive(
+                lock=LOCK,
+                authorization=headers.get("Authorization"),
+                conversation_id=url.split("/")[-2],
+                body=lambda: body,
             )
-            if entries:
-                self.ledger.push(conversation, entries)
         except HandoffError as error:
             self.refused.append(error.code)
             return int(error.http_status)

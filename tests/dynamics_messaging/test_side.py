@@ -9,32 +9,9 @@ from sandbox.dynamics_messaging.webhook_faults import WebhookFault
 from sandbox.faults import Fault
 from shared.dynamics_messaging.client import MessagingClient
 from shared.errors import PermanentFailure, TransientFailure
-from shared.relay.model import Conversation, CustomerMessage, File
+from shared.relay.model import CustomerMessage, File
 from tests.dynamics_messaging.organisation import Organisation, chat, long_chat
-
-SEND = r"/conversation/[0-9a-f-]{36}$"
-MESSAGES = r"/messages\?"
-
-
-def say(org: Organisation, conversation: Conversation, *texts: str) -> None:
-    """The rep writes, and the webhook delivers."""
-    for text in texts:
-        org.clock.advance(1)
-        org.standin.rep.say(conversation.conversation_id, text)
-    org.settle()
-
-
-def customer_lines(org: Organisation, conversation: Conversation) -> list[str]:
-    """What the rep sees of the customer, in order."""
-    lines = org.standin.conversation(conversation.conversation_id)["rep_sees"]
-    return [line["text"] for line in lines if line["by"] == "customer"]
-
-
-def run(org: Organisation, conversation: Conversation, *, steps: int = 6, seconds: float = 30) -> None:
-    """Looks, each by a process of its own, as time goes by."""
-    for _ in range(steps):
-        org.step(conversation, org.worker())
-        org.clock.advance(seconds)
+from tests.dynamics_messaging.talk import MESSAGES, SEND, customer_lines, run, say
 
 
 def test_a_reps_words_reach_the_customer_in_order(org: Organisation) -> None:
@@ -156,6 +133,7 @@ def test_last_words_are_told_though_the_conversation_is_over(org: Organisation) 
     org.settle()
     org.step(made)
     assert org.heard() == ["bye", "see you"]
+    run(org, made)
     assert org.opencx.closed == 1
 
 
@@ -349,7 +327,7 @@ def test_the_reps_end_closes_the_session_and_its_events_are_never_told(
     say(org, made, "bye")
     org.standin.rep.end(made.conversation_id, is_closed=closes)
     org.settle()
-    org.step(made)
+    run(org, made)
     assert org.heard() == ["bye"]
     assert org.opencx.closed == 1
     assert org.ledger.get(made.key) is None
@@ -421,7 +399,7 @@ def test_a_message_after_the_end_is_not_lost_silently(org: Organisation) -> None
     known = org.ledger.get(made.key)
     assert known is not None
     org.ledger.rows[made.key] = replace(known, swept_at=org.clock.now())
-    org.step(made)
+    run(org, made)
     ended = org.ledger.ended[made.key]
     assert (ended.undelivered, org.opencx.closed) == (1, 1)
 

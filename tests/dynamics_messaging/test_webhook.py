@@ -306,6 +306,33 @@ def test_an_event_is_never_a_message(kind: str, name: str, meaning: str | None) 
             assert all(not entry.text for entry in entries)
 
 
+@pytest.mark.parametrize("text", ["EventName: ConversationClosed", "EventName: **_PrimaryAgentEndConversation_**"])
+def test_a_customers_text_never_becomes_an_event(text: str) -> None:
+    """An echo of the customer's own words ends nothing: whose it is, is asked first."""
+    own: dict[str, Any] = {"text": text, "from": {"id": "opencx:h-1"}}
+    assert parsed(**own) == []
+    (named,) = parsed(**own, name="ConversationClosed")
+    assert named.kind == OVER  # its name is Dynamics' own, whoever has caused it
+
+
+def test_only_a_known_name_is_an_event_by_plain_text() -> None:
+    """A rep may write about the name of an event; what Microsoft's samples look like is one, whatever its name."""
+    assert [entry.kind for entry in parsed(text="EventName: ConversationClosed")] == [OVER]
+    assert [entry.kind for entry in parsed(text="EventName: Gala")] == [MESSAGE]
+    assert [entry.kind for entry in parsed(text="EventName: **Gala**")] == [MESSAGE]
+    assert parsed(text="EventName: **_Gala_**") == []
+
+
+def test_a_file_without_a_name_is_named_by_its_address() -> None:
+    """Without what signs it, which is another one each time."""
+    for signature in ("a", "b"):
+        url = f"https://blob.example/x/issue%20(1).jpg?sig={signature}"
+        ((file,),) = (entry.files for entry in parsed(attachments=[{"contentUrl": url}]))
+        assert (file.name, file.url) == ("issue (1).jpg", url)
+    ((file,),) = (entry.files for entry in parsed(attachments=[{"contentUrl": "https://["}]))
+    assert file.name is None
+
+
 def test_typing_means_nothing() -> None:
     """Nor does a message without words and files, or a type of another kind."""
     assert parsed(type="typing", channelId="MessagingApi") == []

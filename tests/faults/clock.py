@@ -8,6 +8,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 
+STUCK_SECONDS = 0.2
+"""Real time without any work, after which those at work count as waiting for a sleeper."""
+
+
 class SimClock:
     """Implements `shared.config.clock.Clock`. All threads share one time; each sleep adds to it.
 
@@ -21,33 +25,15 @@ class SimClock:
         self._planned: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
         self._local = threading.local()
-        self._together = 0
-        self._latest = 0.0
+        self._turn = threading.Condition()
+        self._running = 0
+        self._asleep: list[float] = []
+        self._asked = 0
 
     def time(self) -> float:
         """Seconds since the epoch."""
-        return self._seconds + self._own
-
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """Threads that wait in here wait side by side: each has a time of its own, and in the end it is the latest.
-
-        Without it a thread's time-out would make another one's call last as long, which nobody waits for.
-        """
-        with self._lock:
-            self._together, self._latest = next(self._numbers) + 1, 0.0
-        try:
-            yield
-        finally:
-            self._together = 0
-            self.advance_to(self._seconds + self._latest)
-
-    @property
-    def _own(self) -> float:
-        """How far this thread is ahead of the others."""
-        if not self._together or getattr(self._local, "together", 0) != self._together:
-            return 0.0
-        return float(self._local.seconds)
+        self._asked += 1
+        return self._seconds
 
     def now(self) -> datetime:
         """The time of day, in UTC."""
@@ -59,13 +45,44 @@ class SimClock:
 
     def sleep(self, seconds: float) -> None:
         """Move on by that many seconds, and do what was planned for the time in between."""
-        if not self._together:
-            self.advance_to(self._seconds + max(0.0, seconds))
-            return
-        self._local.seconds = self._own + max(0.0, seconds)
-        self._local.together = self._together
-        with self._lock:
-            self._latest = max(self._latest, self._local.seconds)
+        until = self._seconds + max(0.0, seconds)
+        if getattr(self._local, "takes_part", False):
+            self._sleep_beside_others(until)
+        else:
+            self.advance_to(until)
+
+    def together(self, threads: int) -> None:
+        """So many threads will take part: while one of them is at work, time stands still for those who wait."""
+        with self._turn:
+            self._running = threads
+
+    @contextmanager
+    def taking_part(self) -> Iterator[None]:
+        """This thread is one of those."""
+        self._local.takes_part = True
+        try:
+            yield
+        finally:
+            self._local.takes_part = False
+            with self._turn:
+                self._running -= 1
+                self._turn.notify_all()
+
+    def _sleep_beside_others(self, until: float) -> None:
+        """Wait until nobody is at work and this is the next moment at which somebody wants to go on."""
+        with self._turn:
+            self._running -= 1
+            self._asleep.append(until)
+            self._turn.notify_all()
+            asked = -1
+            while self._running > 0 or until > min(self._asleep):
+                is_stuck = not self._turn.wait(STUCK_SECONDS) and asked == self._asked
+                if is_stuck and until == min(self._asleep):
+                    break  # whoever is at work waits for a lock that a sleeper holds
+                asked = self._asked
+            self._asleep.remove(until)
+            self._running += 1
+            self.advance_to(until)
 
     def advance_to(self, moment: float) -> None:
         """Move on to a moment in seconds since the epoch; never back."""

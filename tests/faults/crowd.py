@@ -52,19 +52,19 @@ class Crowd(Engine):
         taken: list[Message] = []
         while len(taken) < MOST and (at := queues.next_at()) is not None and at <= self.world.clock.time():
             taken.append(queues.take())
-        with self.world.clock.together():
-            jobs = []
-            for message in taken:
-                number = self._next_number()
-                roles = [f"{QUEUE} {copy}" for copy in range(INSTANCES)]
-                chosen = roles if self._doubled else [roles[number % INSTANCES]]
-                jobs.append([self._pool.submit(self._one, message, role) for role in chosen])
-            ends = [[job.result() for job in each] for each in jobs]
+        roles = [f"{QUEUE} {copy}" for copy in range(INSTANCES)]
+        self.world.clock.together(len(taken) * (INSTANCES if self._doubled else 1))
+        jobs = []
+        for message in taken:
+            chosen = roles if self._doubled else [roles[self._next_number() % INSTANCES]]
+            jobs.append([self._pool.submit(self._one, message, role) for role in chosen])
+        ends = [[job.result() for job in each] for each in jobs]
         for message, went in zip(taken, ends, strict=True):
             queues.settle(message, went_well=None if None in went else all(went))
 
     def _one(self, message: Message, role: str) -> bool | None:
-        with self.world.wire.scope(f"{message.body.decode()} {message.times} {role}"):
+        scope = f"{message.body.decode()} {message.times} {role}"
+        with self.world.clock.taking_part(), self.world.wire.scope(scope):
             return self._wake(message, role)
 
     def _next_number(self) -> int:

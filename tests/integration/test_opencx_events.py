@@ -21,6 +21,7 @@ from shared.ledger.replays import PARTITION, TableReplays
 from shared.ledger.table import Table
 from shared.opencx.events import OpenCXEvents
 from shared.opencx.webhook import webhook
+from shared.relay.model import Conversation
 from tests.conftest import World
 
 pytestmark = pytest.mark.integration
@@ -35,9 +36,13 @@ class NoConversations:
         """None is open."""
         return 0
 
-    def closed(self, session_id: str) -> int:
+    def closed(self, session_id: str, at: datetime | None) -> int:
         """None is open."""
         return 0
+
+    def of_handoff(self, session_id: str, handoff_id: str) -> Conversation | None:
+        """None was ever open."""
+        return None
 
 
 class Woken:

@@ -10,7 +10,7 @@ import pytest
 
 from shared.errors import ConversationEnded, PermanentFailure, TransientFailure
 from shared.relay.carrier import CUSTOMER, Carrier, Options
-from shared.relay.model import JOINED, OVER, Conversation, RepEntry
+from shared.relay.model import JOINED, OVER, TO_CUSTOMER, Claim, Conversation, RepEntry
 from shared.relay.to_customer import REP
 from tests.relay.doubles import Faults, Killed, World
 
@@ -452,3 +452,34 @@ def test_hopeless_conversations_are_given_up() -> None:
         touch(world)
     assert [ended.ending for ended in world.memory.ended.values()] == ["shutout"]
     assert world.opencx.closed == 0
+
+
+def test_what_was_pushed_is_said_though_the_system_is_gone() -> None:
+    """A sweep that finds the conversation gone must not cost the words that were pushed before."""
+    world = World.make(polls=False)
+    conversation = world.conversation()
+    world.memory.push(conversation, [world.rep.says("one"), world.rep.says("two")])
+    old = Claim(TO_CUSTOMER, "another", "t", world.clock.now(), world.clock.now())
+    world.memory.change(replace(conversation, claim=old))
+
+    def gone(*_: object, **__: object) -> list[RepEntry]:
+        raise ConversationEnded("Gone.", code="messaging_conversation_ended")
+
+    world.rep.entries = gone  # type: ignore[method-assign]
+    step(world)
+    assert [entry.text for entry in world.opencx.heard] == ["one", "two"]
+
+
+def test_last_words_whose_push_was_lost() -> None:
+    """After the end the system is asked once for what no push has brought."""
+    world = World.make(polls=False)
+    conversation = world.conversation()
+    step(world)
+    world.clock.sleep(5)
+    world.rep.says("lost by the push")
+    world.memory.push(conversation, [world.rep.says("", kind=OVER)])
+    for _ in range(4):
+        step(world)
+        world.clock.sleep(6)
+    assert [entry.text for entry in world.opencx.heard] == ["lost by the push"]
+    assert world.opencx.closed == 1

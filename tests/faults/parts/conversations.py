@@ -13,7 +13,7 @@ from tests.faults import conversation_oracle, faults
 from tests.faults.case import HANDOFF, AtOne
 from tests.faults.engine import HTTP, Engine
 from tests.faults.oracle import Finding
-from tests.faults.parts.relay import OFTEN, chosen
+from tests.faults.parts.relay import OFTEN, applies, chosen
 from tests.faults.report import Result
 from tests.faults.stories import BOTH, EMAIL, PHONE, Story
 from tests.faults.wire import Killed, Plan
@@ -112,6 +112,8 @@ def run(
         tried += len(places)
         for place in places:
             for kind in kinds:
+                if not applies(kind, names[place]) and not names[place].startswith("dataverse"):
+                    continue
                 found = one(world, system, start, AtOne(place, faults.KINDS[kind]), kind)
                 result.add(f"{start.name}: {kind} at {place} {names[place]}", found)
                 if until_found and found:

@@ -52,12 +52,22 @@ def run(
         tried += len(places)
         for place in places:
             for kind in kinds:
+                if not applies(kind, names[place]):
+                    continue
                 plan = AtOne(place, faults.KINDS[kind])
                 found = one(world, system, ending, plan, kind)
                 result.add(f"{system}, ended by the {ending}: {kind} at {place} {names[place]}", found)
                 if until_found and found:
                     return result.done("ended early")
     return result.done(f"{tried} boundaries by {len(kinds)} kinds")
+
+
+def applies(kind: str, name: str) -> bool:
+    """Whether that call can meet that kind of fault.
+
+    412 for what is done is the echo of an earlier try of our own: it takes a condition, which only tables know here.
+    """
+    return kind != "412 done" or name.startswith("tables")
 
 
 def one(world: World, system: str, ending: str, plan: AtOne, kind: str) -> list[Finding]:
