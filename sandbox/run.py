@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,12 +141,17 @@ def _dialogues(state: State, running: ExitStack) -> list[Dialogue]:
     The second one has ``LIVE_WORK_ITEM_PRESET=messaging``, which is a setting of a whole app; both work on the same
     queues, so either may carry a message of either.
     """
-    found = [Stage(state, state["functions"]).play("sms", "salesforce", target="salesforce")]
     functions = dict(state["functions"])
     second: State = {**state, "pids": {}}
     _host(second, _free_port(), running, LIVE_WORK_ITEM_PRESET="messaging", SANDBOX_FUNCTION_KEY=functions["key"])
-    stage = Stage(state, second["functions"])
-    return [*found, stage.play("whatsapp", "dynamics_messaging", target="dynamics365")]
+    with ThreadPoolExecutor(2) as stages:
+        plays = [
+            stages.submit(Stage(state, functions).play, "sms", "salesforce", target="salesforce"),
+            stages.submit(
+                Stage(state, second["functions"]).play, "whatsapp", "dynamics_messaging", target="dynamics365"
+            ),
+        ]
+        return [play.result() for play in plays]
 
 
 def _point_webhooks(state: State) -> None:

@@ -150,19 +150,18 @@ class TableConversations:
         """Put what the system has pushed into the conversation's inbox, durably."""
         partition, row = _address(conversation.key)
         arrival, write = keys.oldest_first(datetime.now(UTC)), uuid.uuid4().hex[:8]
-        self._table.transact(
-            [
-                (
-                    "upsert",
-                    {
-                        "PartitionKey": partition,
-                        "RowKey": f"i:{row}:{arrival}:{write}:{number:02d}",
-                        **entry_to_entity(entry),
-                    },
-                )
-                for number, entry in enumerate(entries)
-            ]
-        )
+        rows = [
+            {
+                "PartitionKey": partition,
+                "RowKey": f"i:{row}:{arrival}:{write}:{number:02d}",
+                **entry_to_entity(entry),
+            }
+            for number, entry in enumerate(entries)
+        ]
+        try:
+            self._table.transact([("upsert", each) for each in rows])
+        except Conflict:  # nothing here has a condition: it is the table itself that says no
+            raise LedgerUnavailable("The inbox could not be written.") from None
 
     def inbox(self, conversation: Conversation) -> list[RepEntry]:
         """What waits there, in the order in which it arrived."""

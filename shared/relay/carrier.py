@@ -29,7 +29,7 @@ MISSING_TRIES = 30
 """Looks in a row, half an hour of them, at a session that OpenCX does not know, before it is taken for deleted."""
 SESSION_MISSING = "opencx_session_missing"
 FORGOTTEN_AFTER = timedelta(days=30)
-LAST_WORDS, LAST_WORDS_PUSHED = timedelta(seconds=3), timedelta(seconds=15)
+LAST_WORDS, LAST_WORDS_PUSHED = timedelta(seconds=3), timedelta(seconds=12)
 """How long the end waits for what it has overtaken: no system promises an order, and pushes are tried again."""
 POLLS_A_MINUTE = 30
 """Of OpenCX's 100 requests a minute, what looks without a webhook may use, all conversations together."""

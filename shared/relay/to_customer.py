@@ -63,8 +63,10 @@ class ToCustomer:
             self._take(self._side.entries(now, since=asked, deadline=held.deadline()))
         elif self._must_sweep():
             asked = cursor.since(now.accepted_at or now.opened_at)
-            self._take(self._missed(self._side.entries(now, since=asked, deadline=held.deadline())))
-            self._has_swept = True
+            missed = self._missed(self._side.entries(now, since=asked, deadline=held.deadline()))
+            self._has_swept = not self._pushed
+            # What else is listed may be what waits in the inbox: then only the claim is settled by this look.
+            self._take(missed if self._has_swept else [each for each in missed if self._is_claimed(each)])
 
     def _take(self, found: Sequence[RepEntry]) -> None:
         """Add what is new of it."""
@@ -103,6 +105,10 @@ class ToCustomer:
         if self._pushed:
             held.write()  # what leaves the inbox must be known to be handled
             self._conversations.drop(held.now, self._pushed)
+
+    def _is_claimed(self, entry: RepEntry) -> bool:
+        claim = self._held.now.claim
+        return claim is not None and claim.message_id == entry.delivery
 
     def _must_sweep(self) -> bool:
         """Whether to look for what no push has brought, or for the message of a claim that is in no inbox."""

@@ -69,7 +69,9 @@ class ToRep:
         if self._messages is None:
             held = self._held
             asked = cursor.since(held.now.contact_cursor or held.now.opened_at)
-            self._messages = self._customer.messages(held.now, since=asked, deadline=held.deadline())
+            found = self._customer.messages(held.now, since=asked, deadline=held.deadline())
+            # Sorted out before anything is settled: that moves the cursor, and with it old ids are forgotten.
+            self._messages = [each for each in found if self._is_new(each)]
         return self._messages
 
     def _send(self, message: CustomerMessage) -> None:

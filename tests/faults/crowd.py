@@ -24,8 +24,7 @@ class Crowd(Engine):
     def __init__(self, world: World, *, doubled: bool = False, **settings: str) -> None:
         self._making = threading.RLock()
         self._doubled = doubled
-        self._number = 0
-        super().__init__(world, **settings)
+        super().__init__(world, names_work=True, **settings)
 
     def app(self, role: str) -> Application:
         """The instance that does such work now."""
@@ -37,14 +36,6 @@ class Crowd(Engine):
         with ThreadPoolExecutor(MOST * INSTANCES) as pool:
             self._pool = pool
             return super().run(seconds, until=until)
-
-    def _deliver(self) -> None:
-        with self.world.wire.scope(f"door {self._next_number()}"):
-            super()._deliver()
-
-    def _tick(self) -> None:
-        with self.world.wire.scope(""):
-            super()._tick()
 
     def _work(self) -> None:
         """All messages that are visible now, side by side."""
@@ -64,9 +55,5 @@ class Crowd(Engine):
 
     def _one(self, message: Message, role: str) -> bool | None:
         scope = f"{message.body.decode()} {message.times} {role}"
-        with self.world.clock.taking_part(), self.world.wire.scope(scope):
+        with self.world.clock.taking_part(), self._scope(scope):
             return self._wake(message, role)
-
-    def _next_number(self) -> int:
-        self._number += 1
-        return self._number

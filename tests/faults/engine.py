@@ -3,6 +3,7 @@
 import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
+from contextlib import AbstractContextManager
 from typing import Self
 
 from sandbox import standins
@@ -46,18 +47,22 @@ class Engine:
     Args:
         world: whose queues and doors are served.
         loses_wakes: whether messages of the queue opencx-handoffs get lost.
+        names_work: whether calls are numbered for each piece of work by itself, not all together.
         settings: app settings beside the world's.
 
     Attributes:
         deaths: how many instances have died.
     """
 
-    def __init__(self, world: World, *, loses_wakes: bool = False, **settings: str) -> None:
+    def __init__(self, world: World, *, loses_wakes: bool = False, names_work: bool = False, **settings: str) -> None:
         self.world = world
         self.deaths = 0
+        self._number = 0
         self._settings = settings
         self._loses_wakes = loses_wakes
+        self._names_work = names_work
         self._apps: dict[str, Application] = {}
+        self._dead: list[Application] = []
         self._tick_at = world.clock.time() + FIRST_TICK_SECONDS
         world.doors.take = self._take
 
@@ -73,9 +78,10 @@ class Engine:
 
     def renew(self) -> None:
         """All instances are new."""
-        for app in self._apps.values():
+        for app in (*self._apps.values(), *self._dead):
             app.close()
         self._apps.clear()
+        self._dead.clear()
 
     def run(self, seconds: float, *, until: Callable[[], bool] = lambda: False) -> bool:
         """Let so much time pass, or less if ``until`` holds before; whether it holds."""
@@ -98,11 +104,21 @@ class Engine:
         return min(((at, act) for at, act in choices if at is not None), key=lambda choice: choice[0])
 
     def _deliver(self) -> None:
-        self.world.doors.deliver()
+        with self._scope(f"door {self._next_number()}"):
+            self.world.doors.deliver()
 
     def _work(self) -> None:
         message = self.world.queues.take()
-        self.world.queues.settle(message, went_well=self._wake(message, QUEUE))
+        with self._scope(f"{message.body.decode()} {message.times}"):
+            self.world.queues.settle(message, went_well=self._wake(message, QUEUE))
+
+    def _scope(self, name: str) -> AbstractContextManager[None]:
+        """What the calls of one piece of work belong to, where plans go by that."""
+        return self.world.wire.scope(name if self._names_work else "")
+
+    def _next_number(self) -> int:
+        self._number += 1
+        return self._number
 
     def _wake(self, message: Message, role: str) -> bool | None:
         if message.queue == HANDOFFS:
@@ -155,7 +171,7 @@ class Engine:
         self.deaths += 1
         app = self._apps.pop(role, None)
         if app is not None:
-            app.close()
+            self._dead.append(app)  # its other threads may be at work still
 
     def _crashed(self, error: Exception) -> None:
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "shared" in frame.filename]

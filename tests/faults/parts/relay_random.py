@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from tests.faults import faults, talk_oracle
 from tests.faults.crowd import Crowd
+from tests.faults.engine import Engine
 from tests.faults.oracle import WRONG, Finding
 from tests.faults.parts.chaos import roll
 from tests.faults.parts.relay import applies
@@ -54,15 +55,25 @@ def _can_be_waited_out(call: Call, kind: str) -> bool:
 
 
 def run(
-    world: World, *, seed: int, conversations: int = CONVERSATIONS, messages: int = MESSAGES, probability: float = 0.2
+    world: World,
+    *,
+    seed: int,
+    conversations: int = CONVERSATIONS,
+    messages: int = MESSAGES,
+    probability: float = PROBABILITY,
+    side_by_side: bool = True,
 ) -> Result:
-    """So many conversations with so many messages each way, in waves; half of them in each system."""
-    result = Result("relay: random faults")
+    """So many conversations with so many messages each way, in waves; half of them in each system.
+
+    Without ``side_by_side`` one thing happens after the other, and the seed reproduces every finding.
+    """
+    result = Result(f"relay: random faults, {'side by side' if side_by_side else 'one by one'}")
     calls = met = deaths = 0
     for first in range(0, conversations, WAVE):
         dice = Dice(seed + first, probability=probability)
         numbers = range(first, min(conversations, first + WAVE))
-        crowd = _wave(world, result, numbers, messages, dice, name=f"--part relay-random --seed {seed}")
+        name = f"--part relay-random --seed {seed}"
+        crowd = _wave(world, result, numbers, messages, dice, name=name, side_by_side=side_by_side)
         calls, met, deaths = calls + dice.calls, met + dice.faults, deaths + crowd.deaths
     note = f"seed {seed}, {messages} messages each way, {calls:,} calls, {met / max(1, calls):.0%} with a fault"
     return result.done(f"{note}, {deaths} instances died")
@@ -78,12 +89,20 @@ def two_at_once(world: World, *, times: int = 3, messages: int = MESSAGES) -> Re
 
 
 def _wave(
-    world: World, result: Result, numbers: range, messages: int, dice: Dice, *, name: str, doubled: bool = False
-) -> Crowd:
+    world: World,
+    result: Result,
+    numbers: range,
+    messages: int,
+    dice: Dice,
+    *,
+    name: str,
+    doubled: bool = False,
+    side_by_side: bool = True,
+) -> Engine:
     world.reset()
     world.opencx.requests_per_minute = 1_000_000
     world.salesforce.switches.token_requests_per_minute = 1_000_000
-    crowd = Crowd(world, doubled=doubled, **BOTH)
+    crowd = Crowd(world, doubled=doubled, **BOTH) if side_by_side else Engine(world, names_work=True, **BOTH)
     talks = [_talk(world, crowd, number) for number in numbers]
     crowd.renew()
     world.wire.begin(dice)
@@ -113,7 +132,7 @@ def _wave(
     return crowd
 
 
-def _talk(world: World, crowd: Crowd, number: int) -> Talk:
+def _talk(world: World, crowd: Engine, number: int) -> Talk:
     talk = Talk(
         world, (SALESFORCE, DYNAMICS)[number % 2], (REP, CUSTOMER)[number // 2 % 2], session_id=f"talk-{number}"
     )
