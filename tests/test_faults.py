@@ -14,6 +14,7 @@ from tests.faults.oracle import DUPLICATE
 from tests.faults.parts import (
     chaos,
     configuration,
+    conversations,
     inner,
     kills,
     lasting,
@@ -23,9 +24,11 @@ from tests.faults.parts import (
     naive,
     outage,
     people,
+    relay,
 )
 from tests.faults.report import Result, details
 from tests.faults.stories import story
+from tests.faults.talks import REP, SALESFORCE
 from tests.faults.world import World
 
 
@@ -46,6 +49,16 @@ def assert_right(result: Result) -> None:
 def test_one_fault_at_any_boundary_loses_and_doubles_nothing(world: World, name: str) -> None:
     """Whatever call of a handoff fails, in whatever way: one record, one contact, the whole transcript."""
     assert_right(matrix.run(world, stories=[story(name)], kinds=faults.QUICK))
+
+
+def test_a_fault_in_a_conversation_loses_and_doubles_nothing(world: World) -> None:
+    """Whatever call of the relay loses its answer: each message once and in order, both ways, and an end."""
+    assert_right(relay.run(world, talks=[(SALESFORCE, REP)], kinds=("lost",), often=1, every=7))
+
+
+def test_one_conversation_a_handoff_however_often_it_is_posted_at_once(world: World) -> None:
+    """Two instances get the same handoff at once: one conversation in Salesforce, one in Dynamics."""
+    assert_right(conversations.at_once(world, times=1))
 
 
 def test_a_session_is_read_from_opencx_whatever_fails(world: World) -> None:

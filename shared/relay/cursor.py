@@ -31,9 +31,16 @@ def since(cursor: datetime) -> datetime:
 
 
 def passed(
-    cursor: datetime | None, seen: Seen, handled: Iterable[tuple[str, datetime]]
+    cursor: datetime | None, seen: Seen, handled: Iterable[tuple[str, datetime]], *, waiting: Iterable[str] = ()
 ) -> tuple[datetime | None, Seen]:
-    """The cursor and the ids after these were handled; ids from long before the overlap are forgotten."""
+    """The cursor and the ids after these were handled; ids from long before the overlap are forgotten.
+
+    Args:
+        cursor: where it was.
+        seen: what was handled before.
+        handled: ids and times.
+        waiting: ids that come again however old they are, for what they name has not been removed yet.
+    """
     ids = dict(seen)
     for message_id, at in handled:
         ids[short(message_id)] = _milliseconds(at)
@@ -41,7 +48,8 @@ def passed(
     if cursor is None:
         return None, ()
     oldest = _milliseconds(since(cursor) - OVERLAP)
-    return cursor, tuple((name, at) for name, at in ids.items() if at >= oldest)
+    kept = {short(message_id) for message_id in waiting}
+    return cursor, tuple((name, at) for name, at in ids.items() if at >= oldest or name in kept)
 
 
 def _milliseconds(moment: datetime) -> int:

@@ -197,7 +197,8 @@ class ToCustomer:
     def _see(self, entry: RepEntry) -> None:
         held = self._held
         handled = [(name, entry.at) for name in {entry.delivery, entry.id}]
-        rep_cursor, seen = cursor.passed(held.now.rep_cursor, held.now.rep_seen, handled)
+        waiting = [each.delivery for each in self._pushed]
+        rep_cursor, seen = cursor.passed(held.now.rep_cursor, held.now.rep_seen, handled, waiting=waiting)
         held.set(rep_cursor=rep_cursor, rep_seen=seen)
 
 

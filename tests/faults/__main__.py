@@ -7,15 +7,20 @@ from collections.abc import Callable, Sequence
 from tests.faults.parts import (
     chaos,
     configuration,
+    conversations,
     inner,
     kills,
     lasting,
+    late_work,
     ledger_cost,
     matrix,
     mutants,
     naive,
     outage,
     people,
+    relay,
+    relay_random,
+    webhook_faults,
 )
 from tests.faults.report import HEADINGS, Result, details, table
 from tests.faults.world import World
@@ -39,6 +44,16 @@ def parts(chosen: argparse.Namespace) -> dict[str, list[Callable[[World], Result
         ],
         "configuration": [configuration.run],
         "mutants": [mutants.run],
+        "salesforce": [conversations.salesforce],
+        "messaging": [conversations.messaging],
+        "at-once": [conversations.at_once],
+        "relay": [relay.run],
+        "relay-random": [
+            lambda world: relay_random.run(world, seed=chosen.seed, conversations=chosen.conversations),
+            relay_random.two_at_once,
+        ],
+        "late": [late_work.run],
+        "webhooks": [webhook_faults.run],
         "ledger": [lambda world: ledger_cost.run(world, few=1000, many=chosen.records)],
     }
 
@@ -51,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=200, help="of the real host (default: 200)")
     parser.add_argument("--outage", type=int, default=10_000, help="handoffs during the outage (default: 10,000)")
     parser.add_argument("--records", type=int, default=100_000, help="completed records (default: 100,000)")
+    parser.add_argument("--conversations", type=int, default=40, help="under random faults (default: 40)")
     parser.add_argument("--part", action="append", metavar="NAME", help="only this part; may be repeated")
     chosen = parser.parse_args(arguments)
     known = parts(chosen)

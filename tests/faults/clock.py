@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-
 STUCK_SECONDS = 0.2
 """Real time without any work, after which those at work count as waiting for a sleeper."""
 

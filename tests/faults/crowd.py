@@ -24,7 +24,7 @@ class Crowd(Engine):
     def __init__(self, world: World, *, doubled: bool = False, **settings: str) -> None:
         self._making = threading.RLock()
         self._doubled = doubled
-        super().__init__(world, names_work=True, **settings)
+        super().__init__(world, names_work=True, **settings)  # type: ignore[arg-type] # no setting has such a name
 
     def app(self, role: str) -> Application:
         """The instance that does such work now."""

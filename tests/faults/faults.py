@@ -158,7 +158,7 @@ _DATAVERSE_CODES = {403: "0x80040220", 409: "0x80060891", 412: "0x80060882", 429
 _AADSTS = {401: 7000215, 429: 50196, 500: 90033, 503: 90033}
 
 
-def _body(call: Call, code: int) -> tuple[bytes, str, int]:
+def _body(call: Call, code: int) -> tuple[bytes, str, int]:  # noqa: PLR0911 - a return a system
     """Body, media type and status as this system words them."""
     json_type = "application/json; charset=utf-8"
     if call.system == TABLES:
@@ -173,8 +173,8 @@ def _body(call: Call, code: int) -> tuple[bytes, str, int]:
         answer = {"error": "invalid_client" if code == 401 else "temporarily_unavailable", "error_description": text}
         return json.dumps(answer).encode(), json_type, code
     if call.system == QUEUES:
-        error = f'<?xml version="1.0"?><Error><Code>{_QUEUE_CODES[code]}</Code><Message>No.</Message></Error>'
-        return error.encode(), "application/xml", code
+        xml = f'<?xml version="1.0"?><Error><Code>{_QUEUE_CODES[code]}</Code><Message>No.</Message></Error>'
+        return xml.encode(), "application/xml", code
     if call.system == SALESFORCE:
         return json.dumps({"errorCode": "ERROR", "message": "The server said no."}).encode(), json_type, code
     if call.system == MESSAGING:

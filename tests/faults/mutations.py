@@ -13,7 +13,7 @@ from shared.dataverse.rows import Row
 from shared.errors import ConfigurationFault
 from shared.handoff.attempt import Answer, Attempt
 from shared.handoff.gate import Admission, Gate
-from shared.handoff.model import Handoff, Outcome
+from shared.handoff.model import Outcome
 from shared.handoff.record import COMPLETED, Record
 from shared.ledger import keys
 from shared.ledger.ledger import TableLedger
@@ -66,8 +66,8 @@ def stored_late() -> Iterator[None]:
         kept[record.handoff_id] = lambda: really_open(ledger, record, payload)
         return replace(record, version='W/"0"'), True
 
-    def then_store(attempt: Attempt, record: Record, handoff: Handoff, deadline: float) -> Outcome:
-        outcome = deliver(attempt, record, handoff, deadline)
+    def then_store(attempt: Attempt, record: Record, *rest: Any, **more: Any) -> Outcome:
+        outcome = deliver(attempt, record, *rest, **more)
         kept.pop(record.handoff_id, lambda: None)()
         return outcome
 

@@ -146,7 +146,7 @@ class Talk:
         """The handoff, without faults; a rep takes it; then every instance is new."""
         world = self.world
         world.messaging.set_channel(attachments_from_reps=True)
-        self.engine = engine or Engine(world, **SETTINGS[self.system])
+        self.engine = engine or Engine(world, **SETTINGS[self.system])  # type: ignore[arg-type] # no setting has such a name
         with world.wire.silence():
             channel = CHANNELS[self.system]
             world.opencx.add_session({"id": self.session_id, "channel": channel, "contact": {"name": "Jo Doe"}})

@@ -51,7 +51,6 @@ from tests.faults.wire import (
     Wire,
 )
 
-
 _CRASHES = (events.HANDOFF_CRASHED, events.RELAY_CRASHED)
 
 

@@ -3,12 +3,13 @@
 Each is started by OpenCX's signed webhook: stored, woken by the queue, or found by the timer where the wake-up is lost.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from threading import Barrier
 from typing import Any
 
+from shared.errors import HandoffError
 from tests.faults import conversation_oracle, faults
 from tests.faults.case import HANDOFF, AtOne
 from tests.faults.engine import HTTP, Engine
@@ -18,7 +19,6 @@ from tests.faults.report import Result
 from tests.faults.stories import BOTH, EMAIL, PHONE, Story
 from tests.faults.wire import Killed, Plan
 from tests.faults.world import World, post
-from shared.errors import HandoffError
 
 WEBHOOK, LOST_WAKE, POST = "webhook", "lost wake-up", "post"
 PATIENCE_SECONDS = 7200.0
@@ -155,7 +155,7 @@ def begin(world: World, system: str, start: Start) -> Engine:
     settings = dict(SETTINGS[system])
     if start.is_guest:  # with an issuer and no key the guest would be noticed
         settings |= {"SALESFORCE_JWT_ISSUER": "", "SALESFORCE_AUTH_KEY_ID": ""}
-    return Engine(world, loses_wakes=start.way == LOST_WAKE, **settings)
+    return Engine(world, loses_wakes=start.way == LOST_WAKE, **settings)  # type: ignore[arg-type] # no setting has such a name
 
 
 def hand_over(engine: Engine, start: Start, plan: Plan | None) -> None:
@@ -183,11 +183,11 @@ def hand_over(engine: Engine, start: Start, plan: Plan | None) -> None:
 def at_once(world: World, *, times: int = 6) -> Result:
     """The same handoff posted several times at once makes one conversation, also where two creates would make two."""
     result = Result("conversations posted at once")
-    for system in SETTINGS:
+    for system, settings in SETTINGS.items():
         told = Story("sms", "sms", PHONE)
         for number in range(times):
             engine = begin(world, system, Start(told, POST))
-            apps = [world.application(**SETTINGS[system]) for _ in range(2)]
+            apps = [world.application(**settings) for _ in range(2)]
             gate = Barrier(COPIES)
 
             def call(copy: int, gate: Barrier = gate, apps: list[Any] = apps, told: Story = told) -> None:

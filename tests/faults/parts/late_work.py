@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from shared.relay import held
 from tests.faults import faults, talk_oracle
+from tests.faults.case import AtOne
 from tests.faults.oracle import DUPLICATE, WRONG, Finding
 from tests.faults.parts.relay import trace
 from tests.faults.report import Result, table
-from tests.faults.case import AtOne
 from tests.faults.talks import DYNAMICS, REP, SALESFORCE, Talk
 from tests.faults.wire import Fault
 from tests.faults.world import World

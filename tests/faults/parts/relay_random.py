@@ -1,4 +1,4 @@
-"""Many conversations with random faults, carried by two instances side by side; and every message of the queue twice."""
+"""Many conversations with random faults, carried by two instances side by side; and every wake-up given twice."""
 
 from collections.abc import Callable
 
@@ -102,7 +102,9 @@ def _wave(
     world.reset()
     world.opencx.requests_per_minute = 1_000_000
     world.salesforce.switches.token_requests_per_minute = 1_000_000
-    crowd = Crowd(world, doubled=doubled, **BOTH) if side_by_side else Engine(world, names_work=True, **BOTH)
+    crowd = (
+        Crowd(world, doubled=doubled, **BOTH) if side_by_side else Engine(world, names_work=True, **BOTH)  # type: ignore[arg-type] # no setting has such a name
+    )
     talks = [_talk(world, crowd, number) for number in numbers]
     crowd.renew()
     world.wire.begin(dice)

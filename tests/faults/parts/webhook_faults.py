@@ -41,9 +41,7 @@ def _dynamics() -> list[Case]:
         for kind in ("duplicate", "swap", "late", "delay", "lose"):
             seconds = SLOW_SECONDS if kind == "delay" else 0.0
             fault = WebhookFault(fault=kind, activity=activity, skip=skip, seconds=seconds)
-            cases.append(
-                Case(f"{kind} {activity} {skip + 1}", DYNAMICS, fault=fault, may_swap=kind not in ("duplicate",))
-            )
+            cases.append(Case(f"{kind} {activity} {skip + 1}", DYNAMICS, fault=fault, may_swap=kind != "duplicate"))
     lost = WebhookFault(fault="lose", times=0)
     return [*cases, Case("lose all", DYNAMICS, fault=lost, may_swap=False)]
 
@@ -52,8 +50,8 @@ def _opencx() -> list[Case]:
     cases = []
     for system in (SALESFORCE, DYNAMICS):
         for ending in (REP, CUSTOMER):
-            for kind in ("duplicate", "wrong_signature", "old_timestamp", "altered_body", "lost_answer"):
-                cases.append(Case(f"OpenCX {kind}", system, ending, opencx=kind))
+            kinds = ("duplicate", "wrong_signature", "old_timestamp", "altered_body", "lost_answer")
+            cases += [Case(f"OpenCX {kind}", system, ending, opencx=kind) for kind in kinds]
             cases.append(Case("OpenCX loses contact_response", system, ending, losing="conversation.contact_response"))
     return cases
 
