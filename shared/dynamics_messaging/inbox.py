@@ -145,11 +145,10 @@ def as_entries(listed: Sequence[Activity], channel: str) -> list[RepEntry]:
 
 
 def _was_swept(entry: RepEntry, conversation: Conversation) -> bool:
-    """Whether a sweep may have said it already, under another id."""
+    """Whether a sweep may have said it already, under another id: a push may come long after what it brings."""
     if entry.kind != MESSAGE or conversation.swept_at is None:
         return False
-    is_near = abs(entry.at - conversation.swept_at) <= WINDOW
-    return is_near and conversation.said.get(cursor.short(entry_text(entry)), 0) > 0
+    return conversation.said.get(cursor.short(entry_text(entry)), 0) > 0
 
 
 def _moment(milliseconds: int | None) -> datetime | None:
