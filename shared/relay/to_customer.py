@@ -88,6 +88,8 @@ class ToCustomer:
             count = self._customer.count_said(held.now, entry, since=since, deadline=held.deadline())
             if count > self._recently_said(entry, since):
                 self._said(entry)
+                # An old message's id is forgotten at once, where much newer ones were handled before it.
+                self._entries = [each for each in self._entries if each is not entry]
         held.set(claim=None)  # without an entry there is nothing to settle: it was seen by another way
 
     def carry(self) -> None:

@@ -64,7 +64,11 @@ class Measured:
 
     def cells(self) -> list[str]:
         """The run as a line."""
-        times = [f"{percentile(each, p):.2f}" for each in (self.to_customer, self.to_rep) for p in (50, 95, 100)]
+        times = [
+            f"{percentile(each, p):.2f}" if each else "-"
+            for each in (self.to_customer, self.to_rep)
+            for p in (50, 95, 100)
+        ]
         rest = [self.lost, self.doubled, self.swapped]
         called = " ".join(f"{name} {count:.0f}" for name, count in self.calls.items())
         return [
@@ -363,7 +367,10 @@ def main() -> int:
     widths = [max(len(row[n]) for row in [HEADINGS, *(each.cells() for each in rows)]) for n in range(len(HEADINGS))]
     for cells in [HEADINGS, *(each.cells() for each in rows)]:
         print("  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip())
-    bad = any(row.lost or row.doubled or row.swapped or percentile(row.to_customer, 95) > 2 for row in rows)
+    bad = any(
+        row.lost or row.doubled or row.swapped or (row.to_customer and percentile(row.to_customer, 95) > 2)
+        for row in rows
+    )
     return 1 if bad else 0
 
 
