@@ -82,7 +82,9 @@ class ToCustomer:
         claim = held.now.claim
         if claim is None or claim.direction != TO_CUSTOMER:
             return
-        entry = next((each for each in self._entries if each.delivery == claim.message_id), None)
+        # It counts as it waits in the inbox, too: what is in doubt today was sent when it was not.
+        known = (*self._entries, *self._pushed)
+        entry = next((each for each in known if each.delivery == claim.message_id), None)
         if entry is not None:
             since = claim.at - CLOCKS_DIFFER
             count = self._customer.count_said(held.now, entry, since=since, deadline=held.deadline())
