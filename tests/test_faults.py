@@ -18,6 +18,7 @@ from tests.faults.parts import (
     inner,
     kills,
     lasting,
+    late_work,
     ledger_cost,
     matrix,
     mutants,
@@ -25,6 +26,10 @@ from tests.faults.parts import (
     outage,
     people,
     relay,
+    relay_cases,
+    relay_mutants,
+    relay_random,
+    webhook_faults,
 )
 from tests.faults.report import Result, details
 from tests.faults.stories import story
@@ -53,12 +58,54 @@ def test_one_fault_at_any_boundary_loses_and_doubles_nothing(world: World, name:
 
 def test_a_fault_in_a_conversation_loses_and_doubles_nothing(world: World) -> None:
     """Whatever call of the relay loses its answer: each message once and in order, both ways, and an end."""
-    assert_right(relay.run(world, talks=[(SALESFORCE, REP)], kinds=("lost",), often=1, every=7))
+    assert_right(relay.run(world, talks=[(SALESFORCE, REP)], kinds=("lost",), often=1, every=14))
 
 
 def test_one_conversation_a_handoff_however_often_it_is_posted_at_once(world: World) -> None:
     """Two instances get the same handoff at once: one conversation in Salesforce, one in Dynamics."""
     assert_right(conversations.at_once(world, times=1))
+
+
+@pytest.mark.parametrize("part", [conversations.salesforce, conversations.messaging])
+def test_one_fault_in_a_handoff_makes_no_second_conversation(world: World, part: Callable[..., Result]) -> None:
+    """A webhook's handoff to either system: one conversation with all of the transcript, known to the relay."""
+    starts = conversations.SALESFORCE_STARTS if part is conversations.salesforce else conversations.MESSAGING_STARTS
+    assert_right(part(world, starts=starts[:1], kinds=("lost",), often=1, every=6))
+
+
+def test_webhooks_may_come_twice_or_never(world: World) -> None:
+    """Of Dynamics' one comes twice and one is lost, of OpenCX's one is lost: each message is carried once."""
+    names = ("duplicate message 2", "lose message 1", "OpenCX loses contact_response")
+    cases = [next(case for case in webhook_faults.CASES if case.name == name) for name in names]
+    assert_right(webhook_faults.run(world, cases=cases))
+
+
+def test_what_is_done_after_the_look_is_done_twice(world: World) -> None:
+    """OpenCX takes no key: work done within the wait is found, work done after the look is seen to double."""
+    result = late_work.run(world, late_seconds=(2.0, 15.0), sends=("rep to OpenCX",), failures=("time-out",))
+    assert_right(result)
+    assert result.note.startswith("1 doubled")
+
+
+def test_random_faults_in_conversations_lose_and_double_nothing(world: World) -> None:
+    """Two of ten calls fail, in four conversations, two in each system; the seed reproduces a finding."""
+    assert_right(relay_random.run(world, seed=6, conversations=4, messages=2, side_by_side=False))
+
+
+def test_two_instances_at_one_conversation_carry_each_message_once(world: World) -> None:
+    """Every message of the queue is given to both instances at the same time."""
+    assert_right(relay_random.two_at_once(world, times=1, messages=2))
+
+
+def test_a_repeated_handoff_leaves_an_open_conversation_alone(world: World) -> None:
+    """The worker dies when the conversation is open and being written in; the timer's repeat begins nothing anew."""
+    assert_right(relay_cases.opened_again(world))
+
+
+@pytest.mark.parametrize("name", ["no claim before a send", "no look after an unclear send"])
+def test_a_broken_rule_of_the_relay_is_seen(world: World, name: str) -> None:
+    """Taking a rule out of the relay turns the judge red; ``python dev.py faults --part mutants`` tries all."""
+    assert_right(relay_mutants.run(world, names=[name]))
 
 
 def test_a_session_is_read_from_opencx_whatever_fails(world: World) -> None:

@@ -155,9 +155,10 @@ class QueueTrigger:
         self._stopping.set()
         with self._changed:
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._working == 0)
         for thread in self._threads:
-            thread.join()
+            thread.join()  # a poll that is under way may still bring messages
+        with self._changed:
+            self._changed.wait_for(lambda: self._working == 0)
         self._queue.close()
         self._poison.close()
 

@@ -1,6 +1,6 @@
 """From the rep to the customer: what happened on the rep's side, in order, each message once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from shared import events
@@ -89,7 +89,7 @@ class ToCustomer:
             since = claim.at - CLOCKS_DIFFER
             count = self._customer.count_said(held.now, entry, since=since, deadline=held.deadline())
             if count > self._recently_said(entry, since):
-                self._said(entry)
+                self._said(entry, at=claim.at)
                 # An old message's id is forgotten at once, where much newer ones were handled before it.
                 self._entries = [each for each in self._entries if each is not entry]
         held.set(claim=None)  # without an entry there is nothing to settle: it was seen by another way
@@ -107,7 +107,9 @@ class ToCustomer:
         if self._has_swept:
             held.set(swept_at=held.time() if held.now.swept_at == held.stored.swept_at else held.now.swept_at)
         if self._pushed:
-            held.write()  # what leaves the inbox must be known to be handled
+            # What leaves the inbox must be known to be handled, also what its side has left out as a double.
+            self._know((each.delivery, each.at) for each in self._pushed)
+            held.write()
             self._conversations.drop(held.now, self._pushed)
 
     def _is_claimed(self, entry: RepEntry) -> bool:
@@ -152,14 +154,15 @@ class ToCustomer:
             self._count(REFUSED + cursor.short(entry_text(entry)))
             self._see(entry)
 
-    def _said(self, entry: RepEntry) -> None:
+    def _said(self, entry: RepEntry, *, at: datetime | None = None) -> None:
+        """It has arrived: now, or when its send began, which is found out only now."""
         held = self._held
         now = held.time()
         text = cursor.short(entry_text(entry))
         self._count(text)
         recent = [(name, at) for name, at in held.now.recent if at >= _milliseconds(now - 2 * CLOCKS_DIFFER)]
         held.set(
-            recent=(*recent[-MOST_RECENT:], (text, _milliseconds(now))),
+            recent=(*recent[-MOST_RECENT:], (text, _milliseconds(at or now))),
             to_customer=held.now.to_customer + 1,
             active_at=now,
             has_rep=True,
@@ -199,8 +202,10 @@ class ToCustomer:
         self._see(entry)
 
     def _see(self, entry: RepEntry) -> None:
+        self._know((name, entry.at) for name in {entry.delivery, entry.id})
+
+    def _know(self, handled: Iterable[tuple[str, datetime]]) -> None:
         held = self._held
-        handled = [(name, entry.at) for name in {entry.delivery, entry.id}]
         waiting = [each.delivery for each in self._pushed]
         rep_cursor, seen = cursor.passed(held.now.rep_cursor, held.now.rep_seen, handled, waiting=waiting)
         held.set(rep_cursor=rep_cursor, rep_seen=seen)

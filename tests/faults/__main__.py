@@ -19,6 +19,8 @@ from tests.faults.parts import (
     outage,
     people,
     relay,
+    relay_cases,
+    relay_mutants,
     relay_random,
     webhook_faults,
 )
@@ -43,13 +45,17 @@ def parts(chosen: argparse.Namespace) -> dict[str, list[Callable[[World], Result
             lambda world: outage.run(world, handoffs=min(chosen.outage, 200), kind="503"),
         ],
         "configuration": [configuration.run],
-        "mutants": [mutants.run],
+        "mutants": [mutants.run, relay_mutants.run],
         "salesforce": [conversations.salesforce],
         "messaging": [conversations.messaging],
         "at-once": [conversations.at_once],
         "relay": [relay.run],
+        "relay-cases": [relay_cases.late_entries, relay_cases.resumes, relay_cases.opened_again],
         "relay-random": [
             lambda world: relay_random.run(world, seed=chosen.seed, conversations=chosen.conversations),
+            lambda world: relay_random.run(
+                world, seed=chosen.seed, conversations=chosen.conversations, side_by_side=False
+            ),
             relay_random.two_at_once,
         ],
         "late": [late_work.run],

@@ -1,17 +1,20 @@
 """Conversations as people have them: a rep and a customer write, equal words among it, and one of them ends it."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from shared.relay.model import digest, lane_of
+from tests.faults.case import AtOne
 from tests.faults.engine import HTTP, Engine
+from tests.faults.faults import killed_before
 from tests.faults.stories import BOTH, Story
-from tests.faults.wire import Plan
+from tests.faults.wire import Killed, Plan
 from tests.faults.world import World, post
 
 SALESFORCE, DYNAMICS = "salesforce", "dynamics365"
-SETTINGS = {
+SETTINGS: dict[str, dict[str, Any]] = {
     SALESFORCE: {"HANDOFF_ROUTES": '{"whatsapp": "salesforce"}'},
     DYNAMICS: {"LIVE_WORK_ITEM_PRESET": "messaging"},
 }
@@ -142,34 +145,45 @@ class Talk:
     _writes: int = -1
     _is_over: bool = False
 
-    def begin(self, engine: Engine | None = None) -> None:
-        """The handoff, without faults; a rep takes it; then every instance is new."""
+    def begin(self, engine: Engine | None = None, *, dies_at: int | None = None) -> None:
+        """The handoff; a rep takes it; then every instance is new.
+
+        Args:
+            engine: drives the world; one of its own by default.
+            dies_at: the call of the handoff before which its worker dies, having told nobody.
+        """
         world = self.world
         world.messaging.set_channel(attachments_from_reps=True)
-        self.engine = engine or Engine(world, **SETTINGS[self.system])  # type: ignore[arg-type] # no setting has such a name
+        self.engine = engine or Engine(world, **SETTINGS[self.system])
+        channel = CHANNELS[self.system]
+        world.opencx.add_session({"id": self.session_id, "channel": channel, "contact": {"name": "Jo Doe"}})
+        with world.wire.silence() if dies_at is None else contextlib.suppress(Killed):
+            world.wire.begin(AtOne(dies_at, killed_before) if dies_at is not None else None)
+            post(self.engine.app(HTTP), STORY.body(self.session_id) | {"channel": channel})
+        world.wire.clear()
         with world.wire.silence():
-            channel = CHANNELS[self.system]
-            world.opencx.add_session({"id": self.session_id, "channel": channel, "contact": {"name": "Jo Doe"}})
-            body = STORY.body(self.session_id) | {"channel": channel}
-            record = post(self.engine.app(HTTP), body).record
-            outcome = record.outcome
-            assert outcome is not None, record.last_error
-            at = AtSalesforce if self.system == SALESFORCE else AtDynamics
-            self.rep = at(world, outcome.record_id)
+            self.rep = self._rep()
             self.rep.accepts()
             self.engine.run(2.5)
         self.engine.renew()
+
+    def _rep(self) -> RepAt:
+        """At the desk where the handoff has landed last."""
+        if self.system == SALESFORCE:
+            return AtSalesforce(self.world, self.world.salesforce.conversations()[-1]["conversationId"])
+        return AtDynamics(self.world, self.world.messaging.conversations()[-1]["id"])
 
     def run(self, plan: Plan | None = None) -> None:
         """All of it, under a plan of faults that begins when the rep has accepted."""
         self.begin()
         self.go(plan)
 
-    def go(self, plan: Plan | None = None) -> None:
-        """What follows after `begin`."""
+    def go(self, plan: Plan | None = None, *, lingers_seconds: float = 0.0) -> None:
+        """What follows after `begin`; nobody says anything for a while before the end."""
         self.world.wire.begin(plan)
         self.write()
         self.engine.run(PATIENCE_SECONDS, until=lambda: self.has_arrived or self.is_over)
+        self.engine.run(lingers_seconds)
         self.finish()
         self.world.wire.clear()
 

@@ -101,6 +101,7 @@ def run(
     starts: Iterable[Start],
     kinds: Sequence[str] = tuple(faults.KINDS),
     often: int = OFTEN,
+    every: int = 1,
     until_found: bool = False,
 ) -> Result:
     """Each start's boundaries by the kinds of fault; see `tests.faults.parts.relay.run`."""
@@ -108,7 +109,7 @@ def run(
     tried = 0
     for start in starts:
         names = trace(world, system, start)
-        places = list(chosen(names, often=often))
+        places = list(chosen(names, often=often))[::every]
         tried += len(places)
         for place in places:
             for kind in kinds:

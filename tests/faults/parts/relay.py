@@ -42,14 +42,25 @@ def run(
     kinds: Sequence[str] = tuple(faults.KINDS),
     often: int = OFTEN,
     every: int = 1,
+    at: str = "",
     until_found: bool = False,
 ) -> Result:
-    """The matrix, or every n-th boundary of it; with ``until_found`` it ends with the first finding."""
+    """The matrix, or a part of it.
+
+    Args:
+        world: where.
+        talks: system, and who ends it.
+        kinds: of faults.
+        often: see `chosen`.
+        every: every n-th boundary only.
+        at: only boundaries that are named so, in part.
+        until_found: end with the first finding.
+    """
     result = Result("relay: single faults")
     tried = 0
     for system, ending in talks:
         names = trace(world, system, ending)
-        places = list(chosen(names, often=often))[::every]
+        places = [place for place in chosen(names, often=often) if at in names[place]][::every]
         tried += len(places)
         for place in places:
             for kind in kinds:

@@ -102,9 +102,7 @@ def _wave(
     world.reset()
     world.opencx.requests_per_minute = 1_000_000
     world.salesforce.switches.token_requests_per_minute = 1_000_000
-    crowd = (
-        Crowd(world, doubled=doubled, **BOTH) if side_by_side else Engine(world, names_work=True, **BOTH)  # type: ignore[arg-type] # no setting has such a name
-    )
+    crowd = Crowd(world, doubled=doubled, **BOTH) if side_by_side else Engine(world, names_work=True, **BOTH)
     talks = [_talk(world, crowd, number) for number in numbers]
     crowd.renew()
     world.wire.begin(dice)

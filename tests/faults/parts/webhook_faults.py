@@ -23,6 +23,7 @@ class Case:
 
     Attributes:
         may_swap: whether what it brings may come behind what was written later.
+        may_lose: messages; of a conversation that is over Dynamics lists nothing, and nothing was pushed.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Case:
     opencx: str = ""
     losing: str = ""
     may_swap: bool = False
+    may_lose: int = 0
 
 
 def _dynamics() -> list[Case]:
@@ -43,7 +45,7 @@ def _dynamics() -> list[Case]:
             fault = WebhookFault(fault=kind, activity=activity, skip=skip, seconds=seconds)
             cases.append(Case(f"{kind} {activity} {skip + 1}", DYNAMICS, fault=fault, may_swap=kind != "duplicate"))
     lost = WebhookFault(fault="lose", times=0)
-    return [*cases, Case("lose all", DYNAMICS, fault=lost, may_swap=False)]
+    return [*cases, Case("lose all", DYNAMICS, fault=lost, may_lose=1)]
 
 
 def _opencx() -> list[Case]:
@@ -74,13 +76,14 @@ def run(world: World, *, cases: Sequence[Case] = CASES) -> Result:
         if case.losing:
             world.doors.losing.add(case.losing)
         talk.go()
-        found = talk_oracle.judge(talk) + talk_oracle.judge_world(talk)
-        if case.may_swap and any(_is_swap(one) for one in found):
+        found = talk_oracle.judge(talk, may_lose=case.may_lose) + talk_oracle.judge_world(talk)
+        if case.may_swap and any(is_swap(one) for one in found):
             swapped.append(case.name)
-            found = [one for one in found if not _is_swap(one)]
+            found = [one for one in found if not is_swap(one)]
         result.add(f"{case.system}, ended by the {case.ending}: {case.name}", found)
     return result.done(f"out of order in {len(swapped)}: {', '.join(swapped) or '-'}")
 
 
-def _is_swap(finding: Finding) -> bool:
+def is_swap(finding: Finding) -> bool:
+    """Whether all is there, and not in order."""
     return finding.kind == WRONG and finding.text.startswith(SWAPPED)
