@@ -6,14 +6,16 @@ import base64
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 from azure.storage.queue import QueueClient
 
 from sandbox.azurite import Azurite
-from sandbox.host.queues import QueueOptions
-from sandbox.host.worker import AppLoadError
+from sandbox.host.queues import QueueOptions, QueueTrigger
+from sandbox.host.worker import AppLoadError, Function
 from tests.sandbox.hello import Hello, queue_name
 
 Start = Callable[..., Hello]
@@ -125,6 +127,41 @@ def test_a_stop_waits_for_the_message_in_hand(queue: QueueClient, start: Start) 
     host.wait_for_note("heard slow 1 1")
     assert host.stop() == 0
     assert host.notes[-1] == "done slow 1"
+    assert length(queue) == 0
+
+
+def test_a_stop_waits_for_what_a_poll_under_way_brings(queue: QueueClient, azurite: Azurite) -> None:
+    """A message that arrives while the host stops is worked on and deleted before the queue's client is closed."""
+    send(queue, "late")
+    mine = QueueClient.from_connection_string(azurite.connection_string, queue.queue_name)
+    poison = QueueClient.from_connection_string(azurite.connection_string, f"{queue.queue_name}-poison")
+    received, is_stopping = threading.Event(), threading.Event()
+    receive = mine.receive_messages
+
+    def slowly(**options: Any) -> list[Any]:
+        batch = list(receive(**options))
+        received.set()
+        assert is_stopping.wait(10)
+        return batch
+
+    def invoke(*_: Any, **__: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        threading.Timer(0.3, future.set_result, [None]).start()  # the time that the function takes
+        return future
+
+    mine.receive_messages = slowly  # type: ignore[method-assign, assignment]
+
+    def join() -> None:
+        is_stopping.set()
+        threading.Thread.join(poll)
+
+    function = Function("late", "1", [{"type": "queueTrigger", "queueName": queue.queue_name}])
+    trigger = QueueTrigger(function, (mine, poison), QueueOptions(), invoke)
+    trigger.start()
+    (poll,) = (thread for thread in threading.enumerate() if thread.name == "queue-late")
+    poll.join = join  # type: ignore[method-assign, assignment]
+    assert received.wait(10)
+    trigger.stop()
     assert length(queue) == 0
 
 
