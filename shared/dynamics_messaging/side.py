@@ -26,6 +26,8 @@ from shared.relay.to_customer import REFUSED
 
 QUIET_AFTER = timedelta(minutes=10)
 """While people write, the APIs themselves say that it is over; after that the work item is asked, too."""
+PATIENT_LOOKS = 3
+"""So many failed looks in a row, 14 seconds, what is in doubt waits for the listing, and what follows it too."""
 SENDER_NAME_MAX = 256
 PIECES_AFTER = timedelta(seconds=60)
 """By so much OpenCX's clock may be ahead of Dynamics': a message in several pieces is looked for since it was written,
@@ -99,9 +101,12 @@ class MessagingSide:
     def arrange(self, conversation: Conversation, pushed: Sequence[RepEntry], *, deadline: float) -> Sequence[RepEntry]:
         """What waits in the inbox, in the order in which it was written, each thing once.
 
-        Two honest messages that say the same are both listed, so both pass. When the listing cannot be had, the
-        order of arrival holds and what is in doubt is left out; a message that was left out wrongly is listed, and
-        the next sweep brings it.
+        Two honest messages that say the same are both listed, so both pass. When the listing cannot be had for
+        several looks, the order of arrival holds and what is in doubt is left out; a message that was left out
+        wrongly is listed, and the next sweep brings it, late and out of its order.
+
+        Raises:
+            TransientFailure: something is in doubt, and the listing cannot be had this time.
         """
         waiting = inbox.rows(pushed, conversation)
         is_doubtful = any(row.is_doubtful for row in waiting)
@@ -113,7 +118,9 @@ class MessagingSide:
                 known = {*conversation.said, *(row.text for row in waiting)}
                 listed = spelling.as_known(inbox.as_entries(others, conversation.channel), known)
                 counts = inbox.said(listed)
-            except HandoffError as error:  # it is over, or the listing fails: the messages must not wait for that
+            except HandoffError as error:  # it is over, or the listing fails: messages do not wait for it for long
+                if is_doubtful and isinstance(error, TransientFailure) and conversation.failures < PATIENT_LOOKS:
+                    raise
                 events.emit(events.DYNAMICS_MESSAGING_UNCLEAR, code=error.code, messages=len(waiting))
         dropped = inbox.doubles(waiting, conversation, listed=counts)
         for row in dropped:

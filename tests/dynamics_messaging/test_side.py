@@ -125,6 +125,31 @@ def test_while_the_listing_fails_the_order_of_arrival_holds(org: Organisation) -
     assert org.heard() == ["first", "second"]
 
 
+def test_equal_words_wait_for_a_listing_that_fails_once(org: Organisation) -> None:
+    """Left out, the second would come with a sweep, behind what was written after it."""
+    made = org.accepted()
+    say(org, made, "ok")
+    org.step(made)
+    org.server.faults.add(Fault(path=MESSAGES, status=503, times=1))
+    say(org, made, "ok", "and more")
+    run(org, made)
+    assert org.heard() == ["ok", "ok", "and more"]
+
+
+def test_a_listing_that_fails_for_long_keeps_no_other_words_back(org: Organisation) -> None:
+    """After three looks what is in no doubt is told; what was in doubt is brought by a sweep."""
+    made = org.accepted()
+    say(org, made, "ok")
+    org.step(made)
+    org.server.faults.add(Fault(path=MESSAGES, status=503, times=0))
+    say(org, made, "ok", "and more")
+    run(org, made, steps=4)
+    assert org.heard() == ["ok", "and more"]
+    org.server.faults.clear()
+    run(org, made)
+    assert org.heard() == ["ok", "and more", "ok"]
+
+
 def test_last_words_are_told_though_the_conversation_is_over(org: Organisation) -> None:
     """Two alike, then End: the listing is gone by then, but nothing that waits is lost."""
     made = org.accepted()
