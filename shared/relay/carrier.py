@@ -192,6 +192,7 @@ class Carrier:
                 held.write()  # closing comes back as a webhook, which must not be taken for the customer's doing
                 self._close(held, lambda: self._customer().close(held.now, deadline=held.deadline()))
         elif held.now.ending == CUSTOMER and self._options.ends_conversation:
+            held.write()  # of a conversation that is over nobody tells whether the last words have arrived
             self._close(held, lambda: side.end(held.now, deadline=held.deadline()))
         return None
 

@@ -40,6 +40,11 @@ def judge(
     return found
 
 
+def judge_shown(world: World, system: str, story: Story) -> list[Finding]:
+    """What is wrong with what the rep is shown of the one handoff, before anybody writes."""
+    return (_salesforce if system == SALESFORCE else _dynamics)(world, story, may_lack_transcript=False)[0]
+
+
 def _is_refused(world: World) -> bool:
     """Whether the record says that it was refused, or that something is missing."""
     record = next(row for row in world.rows() if row["RowKey"].startswith("h:"))

@@ -194,6 +194,13 @@ class World:
             self._tables.delete_table(TABLE_NAME)
             self._tables.create_table(TABLE_NAME)
 
+    def switch(self, system: str, **switches: Any) -> None:
+        """How a rep's system behaves where the truth is unknown, until the next reset."""
+        if system == SALESFORCE:
+            self.salesforce.switches.change(switches)
+        else:
+            self.messaging.switch(**switches)
+
     def application(self, **settings: str) -> Application:
         """A new process, as far as the service can tell: nothing cached, nothing known."""
         identity.default_credential.cache_clear()

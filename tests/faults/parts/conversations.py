@@ -3,7 +3,7 @@
 Each is started by OpenCX's signed webhook: stored, woken by the queue, or found by the timer where the wake-up is lost.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Barrier
@@ -129,9 +129,12 @@ def trace(world: World, system: str, start: Start) -> list[str]:
     return list(world.wire.trace)
 
 
-def one(world: World, system: str, start: Start, plan: AtOne, kind: str) -> list[Finding]:
+def one(
+    world: World, system: str, start: Start, plan: AtOne, kind: str, *, switches: Mapping[str, Any] | None = None
+) -> list[Finding]:
     """One handoff under a plan, from an empty world; what is wrong at its end."""
     engine = begin(world, system, start)
+    world.switch(system, **(switches or {}))
     hand_over(engine, start, plan)
     met = plan.met
     world.wire.clear()
