@@ -25,6 +25,7 @@ from tests.faults.parts import (
     naive,
     outage,
     people,
+    readings,
     relay,
     relay_cases,
     relay_mutants,
@@ -100,6 +101,24 @@ def test_two_instances_at_one_conversation_carry_each_message_once(world: World)
 def test_a_repeated_handoff_leaves_an_open_conversation_alone(world: World) -> None:
     """The worker dies when the conversation is open and being written in; the timer's repeat begins nothing anew."""
     assert_right(relay_cases.opened_again(world))
+
+
+def test_what_is_not_documented_may_be_either_way(world: World) -> None:
+    """Some of the readings, as docs/unknowns.md tells them; ``python dev.py faults --part readings`` plays all."""
+    wanted = ("how the last page of", "whether a create finds", "whether entries tell")
+    assert_right(readings.run(world, unknowns=[one for one in readings.UNKNOWNS if one.name.startswith(wanted)]))
+
+
+def test_every_reading_is_documented() -> None:
+    """Unknown and switches of each row stand in docs/unknowns.md, in their order."""
+    lines = readings.PAGE.read_text("utf-8").splitlines()
+    told = [line.split(" | ")[:2] for line in lines if line.startswith("| ") and "=" in line]
+    wanted = [
+        readings.row(unknown, number, "").split(" | ")[:2]
+        for unknown in readings.UNKNOWNS
+        for number in range(len(unknown.readings))
+    ]
+    assert told == wanted
 
 
 @pytest.mark.parametrize("name", ["no claim before a send", "no look after an unclear send"])

@@ -80,16 +80,15 @@ class MessagingDestination:
             message = "A rep has ended the conversation of an earlier try already."
             return self._outcome(handoff, known.ended_id, channel_id, known, (Notice("conversation_ended", message),))
         variables, notices = context(handoff, priority=handoff.priority or self._priority)
-        told = None
-        if known.open_id is None:
-            told = self._availability.check(variables, channel_id=channel_id, now=self._monotonic(), deadline=deadline)
         text = briefing(document.document(handoff, channel=channel), handoff_id=handoff.handoff_id)
-        body = self._body(handoff, text, variables)
-        made = self._client.create(body, channel_id=channel_id, deadline=deadline)
-        self._brief(
-            handoff, made.conversation_id, channel_id, text, is_whole=made.is_new and made.has_start, deadline=deadline
-        )
-        return self._outcome(handoff, made.conversation_id, channel_id, known, (*notices, *((told,) if told else ())))
+        if known.open_id is not None:  # not created again: whether that finds one that is Waiting is not documented
+            conversation_id, is_whole, told = known.open_id, False, None
+        else:
+            told = self._availability.check(variables, channel_id=channel_id, now=self._monotonic(), deadline=deadline)
+            made = self._client.create(self._body(handoff, text, variables), channel_id=channel_id, deadline=deadline)
+            conversation_id, is_whole = made.conversation_id, made.is_new and made.has_start
+        self._brief(handoff, conversation_id, channel_id, text, is_whole=is_whole, deadline=deadline)
+        return self._outcome(handoff, conversation_id, channel_id, known, (*notices, *((told,) if told else ())))
 
     def _body(self, handoff: Handoff, text: Briefing, variables: dict[str, str]) -> dict[str, Any]:
         """The create call; the same at every repeat of the same handoff."""

@@ -233,6 +233,19 @@ def test_a_waiting_conversation_is_found_or_a_new_one_told_whole(org: Organisati
     told_once(org, second.record_id, 100)
 
 
+@pytest.mark.parametrize("finds_same", [True, False])
+def test_a_waiting_conversation_that_dataverse_names_is_not_made_again(org: Organisation, *, finds_same: bool) -> None:
+    """The context variable names it, so what a create would find does not matter."""
+    org.standin.switch(waiting_finds_same=finds_same)
+    first = org.deliver(long_chat(100))
+    org.standin.rep.accept(first.record_id)
+    org.standin.rep.close_tab(first.record_id)
+    org.clock.advance(120)
+    assert org.deliver(long_chat(100), org.worker()).record_id == first.record_id
+    assert len(org.standin.conversations()) == 1
+    told_once(org, first.record_id, 100)
+
+
 def test_two_handoffs_of_one_session_are_two_conversations(org: Organisation) -> None:
     """A deliberate second handoff brings its own id, and the customer's contact is one."""
     first = org.deliver(chat("h-1", session_id="s"))

@@ -18,6 +18,7 @@ from tests.faults.parts import (
     naive,
     outage,
     people,
+    readings,
     relay,
     relay_cases,
     relay_mutants,
@@ -60,6 +61,7 @@ def parts(chosen: argparse.Namespace) -> dict[str, list[Callable[[World], Result
         ],
         "late": [late_work.run],
         "webhooks": [webhook_faults.run],
+        "readings": [readings.run],
         "ledger": [lambda world: ledger_cost.run(world, few=1000, many=chosen.records)],
     }
 

@@ -94,7 +94,8 @@ def _dynamics(world: World, story: Story, *, may_lack_transcript: bool) -> tuple
         return [Finding(kind, HANDOFF, f"{len(all_)} conversations")], ""
     stands = world.messaging.conversation(all_[0]["id"])
     found = []
-    texts = [one["text"] for one in stands["activities"] if one["type"] == "message" and one["by"] != "start"]
+    ours = (one for one in stands["activities"] if one["type"] == "message" and one["way"] == "in")
+    texts = [one["text"] for one in ours if one["by"] != "start"]
     labels = [_PART.match(text) for text in texts]
     if not all(labels):
         found.append(Finding(DUPLICATE, HANDOFF, "a message of the transcript was carried again"))
@@ -102,7 +103,7 @@ def _dynamics(world: World, story: Story, *, may_lack_transcript: bool) -> tuple
     if len(set(named)) != len(named):
         found.append(Finding(DUPLICATE, HANDOFF, f"{len(named) - len(set(named))} parts came more than once"))
     start = (stands["start_message"] or {}).get("message", "")
-    if not start:
+    if not start and world.messaging.switches.start_message_taken:
         found.append(Finding(LOST, HANDOFF, "no start message"))
     shown = "\n".join([*(_PART.sub("", text) for text in texts), _PART.sub("", start)])
     messages = story.texts(HANDOFF)

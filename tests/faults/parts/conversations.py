@@ -184,13 +184,21 @@ def hand_over(engine: Engine, start: Start, plan: Plan | None) -> None:
     engine.run(PATIENCE_SECONDS, until=lambda: _stands(world))
 
 
-def at_once(world: World, *, times: int = 6) -> Result:
+def at_once(
+    world: World,
+    *,
+    times: int = 6,
+    systems: Sequence[str] = tuple(SETTINGS),
+    switches: Mapping[str, Any] | None = None,
+) -> Result:
     """The same handoff posted several times at once makes one conversation, also where two creates would make two."""
     result = Result("conversations posted at once")
-    for system, settings in SETTINGS.items():
+    for system in systems:
+        settings = SETTINGS[system]
         told = Story("sms", "sms", PHONE)
         for number in range(times):
             engine = begin(world, system, Start(told, POST))
+            world.switch(system, **(switches or {}))
             apps = [world.application(**settings) for _ in range(2)]
             gate = Barrier(COPIES)
 
