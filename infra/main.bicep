@@ -189,6 +189,10 @@ param salesforceRoutingAttributes string = ''
 @description('SALESFORCE_GUARDED_WORDS: words that may opt a customer out when they come alone, with commas between them.')
 param salesforceGuardedWords string = ''
 
+@description('SALESFORCE_RECEIPTS: false: reps are not shown what has been delivered to OpenCX.')
+@allowed(['', 'true', 'false'])
+param salesforceReceipts string = ''
+
 @description('SALESFORCE_REOPEN: true: a message after the end begins anew.')
 @allowed(['', 'true', 'false'])
 param salesforceReopen string = ''
@@ -335,6 +339,7 @@ var salesforceSettings = union(
   empty(salesforceSubject) ? {} : { SALESFORCE_SUBJECT: salesforceSubject },
   empty(salesforceLanguage) ? {} : { SALESFORCE_LANGUAGE: salesforceLanguage },
   empty(salesforceRoutingAttributes) ? {} : { SALESFORCE_ROUTING_ATTRIBUTES: salesforceRoutingAttributes },
+  empty(salesforceReceipts) ? {} : { SALESFORCE_RECEIPTS: salesforceReceipts },
   empty(salesforceReopen) ? {} : { SALESFORCE_REOPEN: salesforceReopen },
   empty(salesforceGuardedWords) ? {} : { SALESFORCE_GUARDED_WORDS: salesforceGuardedWords }
 )

@@ -56,6 +56,7 @@ param salesforcePrivateKey = readEnvironmentVariable('SALESFORCE_PRIVATE_KEY', '
 param salesforceSubject = readEnvironmentVariable('SALESFORCE_SUBJECT', '')
 param salesforceLanguage = readEnvironmentVariable('SALESFORCE_LANGUAGE', '')
 param salesforceRoutingAttributes = readEnvironmentVariable('SALESFORCE_ROUTING_ATTRIBUTES', '')
+param salesforceReceipts = readEnvironmentVariable('SALESFORCE_RECEIPTS', '')
 param salesforceReopen = readEnvironmentVariable('SALESFORCE_REOPEN', '')
 param salesforceGuardedWords = readEnvironmentVariable('SALESFORCE_GUARDED_WORDS', '')
 

@@ -42,6 +42,7 @@ RELAY_WAITING = "relay.waiting"
 RELAY_UNANSWERED = "relay.unanswered"
 RELAY_REFUSED = "relay.refused"
 RELAY_CRASHED = "relay.crashed"
+RELAY_RECEIPT_FAILED = "relay.receipt_failed"
 RELAY_ENDED = "relay.ended"
 RELAY_LANE = "relay.lane"
 WAKE_LOST = "wake.lost"
@@ -62,6 +63,7 @@ _LEVELS = {
     DYNAMICS_MESSAGING_UNCLEAR: logging.WARNING,
     DYNAMICS_WEBHOOK_REFUSED: logging.WARNING,
     RELAY_UNANSWERED: logging.WARNING,
+    RELAY_RECEIPT_FAILED: logging.WARNING,
     WAKE_LOST: logging.WARNING,
     WEBHOOK_IGNORED: logging.WARNING,
     WRITE_BACK_FAILED: logging.WARNING,

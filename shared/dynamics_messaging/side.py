@@ -197,6 +197,9 @@ class MessagingSide:
         except ConversationEnded as ended:
             events.emit(events.DYNAMICS_MESSAGING_IGNORED, code=ended.code)
 
+    def delivered(self, conversation: Conversation, entry_ids: Sequence[str], *, deadline: float) -> None:
+        """Nothing: Dynamics knows only that a message was read (event MessageRead), which OpenCX does not tell."""
+
     def forget(self, conversation: Conversation) -> None:
         """It has ended for good: what was begun in it is never completed."""
         self._begun.pop(conversation.key, None)

@@ -15,7 +15,7 @@ from datetime import timedelta
 
 from shared import events
 from shared.config.clock import Clock
-from shared.errors import ConfigurationFault, ConversationEnded, PermanentFailure, TransientFailure
+from shared.errors import ConfigurationFault, ConversationEnded, HandoffError, PermanentFailure, TransientFailure
 from shared.relay import pace
 from shared.relay.held import Held, Taken
 from shared.relay.model import TO_CUSTOMER, TO_REP, Conversation, CustomerSide, RepSide
@@ -33,6 +33,8 @@ LAST_WORDS, LAST_WORDS_PUSHED = timedelta(seconds=3), timedelta(seconds=12)
 """How long the end waits for what it has overtaken: no system promises an order, and pushes are tried again."""
 POLLS_A_MINUTE = 30
 """Of OpenCX's 100 requests a minute, what looks without a webhook may use, all conversations together."""
+RECEIPT_SECONDS = 3.0
+"""What a receipt may take: no message waits for one any longer."""
 CUSTOMER, SILENCE, SHUT_OUT = "customer", "silence", "shutout"
 
 type Failure = TransientFailure | ConfigurationFault | PermanentFailure
@@ -101,9 +103,10 @@ class Carrier:
 
     def _step(self, held: Held) -> Conversation | None:
         side: RepSide | None = None
+        said: list[str] = []
         try:
             side = self._sides(held.now.system)
-            self._carry(held, side)
+            self._carry(held, side, said)
             if held.now.failures:
                 held.set(failures=0, error_code="" if held.now.undelivered == 0 else held.now.error_code)
             rest = self._rest(held, side)
@@ -114,6 +117,7 @@ class Carrier:
             held.set(ending=SILENCE)
         if rest is None and held.now.ending:
             held.end()
+            self._receipts(held, side, said)
             self._forget(held, side)
             return None
         if rest is not None:
@@ -123,7 +127,18 @@ class Carrier:
             if held.stored.next_at is None or look > now or held.stored.next_at > now:
                 held.set(next_at=look)
         held.write()
+        self._receipts(held, side, said)
         return held.now
+
+    def _receipts(self, held: Held, side: RepSide | None, said: list[str]) -> None:
+        """Show the rep what has arrived, when all of it is written down; a receipt that fails is not tried again."""
+        if side is None or not said:
+            return
+        deadline = min(held.deadline(), self._clock.monotonic() + RECEIPT_SECONDS)
+        try:
+            side.delivered(held.now, said, deadline=deadline)
+        except HandoffError as error:
+            events.emit(events.RELAY_RECEIPT_FAILED, code=error.code)
 
     def _forget(self, held: Held, side: RepSide | None) -> None:
         """What was kept for a conversation that has ended: what cannot be deleted now expires by itself."""
@@ -133,8 +148,11 @@ class Carrier:
         except (TransientFailure, ConfigurationFault) as failure:
             events.emit(events.RELAY_REFUSED, code=failure.code, direction="forget")
 
-    def _carry(self, held: Held, side: RepSide) -> None:
-        """Both directions. One that fails does not keep the other waiting, unless it leaves a claim."""
+    def _carry(self, held: Held, side: RepSide, said: list[str]) -> None:
+        """Both directions. One that fails does not keep the other waiting, unless it leaves a claim.
+
+        ``said`` gets the ids of what has reached OpenCX.
+        """
         customer = self._customer()
         poll = max(self._options.contact_poll, timedelta(minutes=self.open_estimate / POLLS_A_MINUTE))
         outward = ToCustomer(
@@ -143,6 +161,7 @@ class Carrier:
             side=side,
             customer=customer,
             relays_automated=self._options.relays_automated,
+            said=said,
         )
         inward = ToRep(held, side=side, customer=customer, poll=poll)
         try:

@@ -230,6 +230,9 @@ class RepSide(Protocol):
     def end(self, conversation: Conversation, *, deadline: float) -> None:
         """The customer has left: end it. Harmless when it has ended."""
 
+    def delivered(self, conversation: Conversation, entry_ids: Sequence[str], *, deadline: float) -> None:
+        """Tell the rep which of their messages OpenCX has taken, by `RepEntry.id`; nothing without such receipts."""
+
     def forget(self, conversation: Conversation) -> None:
         """It has ended for good: forget what was kept for it."""
 

@@ -31,7 +31,11 @@ MOST_RECENT = 50
 
 
 class ToCustomer:
-    """One direction of one step."""
+    """One direction of one step.
+
+    Args:
+        said: gets the ids of the messages that have arrived.
+    """
 
     def __init__(
         self,
@@ -41,6 +45,7 @@ class ToCustomer:
         side: RepSide,
         customer: CustomerSide,
         relays_automated: bool,
+        said: list[str],
     ) -> None:
         self._held = held
         self._conversations = conversations
@@ -50,6 +55,7 @@ class ToCustomer:
         self._has_swept = False
         self._pushed: Sequence[RepEntry] = ()
         self._entries: Sequence[RepEntry] = ()
+        self._ids_said = said
 
     def read(self) -> None:
         """Find what is new. Raises ConversationEnded when the system knows the conversation no more."""
@@ -169,6 +175,7 @@ class ToCustomer:
             claim=None,
         )
         self._see(entry)
+        self._ids_said.append(entry.id)
         events.emit(
             events.RELAY_SAID,
             entry_id=entry.id,

@@ -3,7 +3,7 @@
 Facts: Salesforce's messaging API for custom clients, ``/iamessage/api/v2`` (reference: REST endpoints).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -190,6 +190,18 @@ class SalesforceClient:
         except ConversationEnded as ended:
             self._confirm(ended, lambda: self._page(conversation_id, identity, "Message", None, deadline))
             raise
+
+    def acknowledge(
+        self, conversation_id: str, entry_ids: Sequence[str], *, identity: Identity, deadline: float
+    ) -> None:
+        """Show the rep that these entries have been delivered. Raises ConversationEnded, PermanentFailure."""
+        acks = [
+            {"id": derived("delivered", each), "entryType": "Delivery", "conversationEntryId": each}
+            for each in entry_ids
+        ]
+        path = f"/conversation/{conversation_id}/acknowledge-entries"
+        reply = self._call("POST", path, "acknowledge", identity, deadline, json_body={"acks": acks})
+        self._judge(reply, refusal.of_conversation)
 
     def end_session(self, conversation_id: str, *, identity: Identity, deadline: float) -> None:
         """End the messaging session; the conversation stays. Raises ConversationEnded when there is none."""

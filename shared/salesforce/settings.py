@@ -67,6 +67,7 @@ class Access:
         language: of the conversations, in Salesforce's spelling.
         priority: where the handoff says nothing, 1 to 4.
         reopens: whether a message after the session's end begins a new session.
+        sends_receipts: whether reps are shown what OpenCX has taken.
         guarded_words: in lower case; a customer's message of nothing else is sent with words around it.
         notices: what was tolerated.
     """
@@ -81,6 +82,7 @@ class Access:
     language: str = "en_US"
     priority: int = 2
     reopens: bool = False
+    sends_receipts: bool = True
     guarded_words: frozenset[str] = GUARDED_WORDS
     notices: tuple[Notice, ...] = ()
 
@@ -109,6 +111,7 @@ def access(settings: Settings) -> Access:
         language=_language(settings, notices),
         priority=int(settings.number("DEFAULT_PRIORITY", 2, least=1, most=4)),
         reopens=settings.flag("SALESFORCE_REOPEN", default=False),
+        sends_receipts=settings.flag("SALESFORCE_RECEIPTS", default=True),
         guarded_words=_guarded_words(settings),
         notices=tuple(notices),
     )

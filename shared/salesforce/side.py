@@ -57,6 +57,7 @@ class SalesforceSide:
         self._client = client
         self._tokens = tokens
         self._reopens = access.reopens
+        self._sends_receipts = access.sends_receipts
         self._guarded = access.guarded_words
         self._fetch = fetch
         self._clock = clock
@@ -117,6 +118,12 @@ class SalesforceSide:
         with suppress(ConversationEnded, PermanentFailure):  # there is nothing to end
             end(conversation.conversation_id, identity=identity, deadline=deadline)
         self._tokens.forget(identity)
+
+    def delivered(self, conversation: Conversation, entry_ids: Sequence[str], *, deadline: float) -> None:
+        """Show the rep that these messages have been delivered, unless SALESFORCE_RECEIPTS is false."""
+        if self._sends_receipts:
+            identity = _identity(conversation)
+            self._client.acknowledge(conversation.conversation_id, entry_ids, identity=identity, deadline=deadline)
 
     def forget(self, conversation: Conversation) -> None:
         """The conversation has ended for good: forget what was kept for it, such as a guest's token.

@@ -161,6 +161,7 @@ class RepSystem:
         self.shown: list[CustomerMessage] = []
         self.is_over = False
         self.forgotten = 0
+        self.receipts: list[str] = []
 
     def says(self, text: str, *, kind: str = MESSAGE, entry_id: str = "") -> RepEntry:
         """A rep's message, or another entry."""
@@ -195,6 +196,11 @@ class RepSystem:
         self._faults.meet("rep.end", is_after=False)
         self.is_over = True
         self._faults.meet("rep.end", is_after=True)
+
+    def delivered(self, conversation: Conversation, entry_ids: Sequence[str], *, deadline: float) -> None:
+        self._faults.meet("rep.delivered", is_after=False)
+        self.receipts += entry_ids
+        self._faults.meet("rep.delivered", is_after=True)
 
     def forget(self, conversation: Conversation) -> None:
         self.forgotten += 1

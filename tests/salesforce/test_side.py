@@ -90,6 +90,18 @@ def test_what_the_system_writes_is_told_apart(org: Org, conversation: Conversati
     assert (entry.text, entry.is_automated) == ("All our agents are busy.", True)
 
 
+@pytest.mark.parametrize("sends", [True, False])
+def test_the_rep_sees_what_was_delivered(org: Org, conversation: Conversation, *, sends: bool) -> None:
+    """A receipt for each message; none by setting."""
+    worker = org.worker(SALESFORCE_RECEIPTS=str(sends).lower())
+    org.standin.rep_says(conversation.conversation_id, "hello")
+    org.standin.rep_says(conversation.conversation_id, "again")
+    ids = [entry.id for entry in heard(worker, conversation, org) if entry.kind == MESSAGE]
+    worker.side.delivered(conversation, ids, deadline=org.deadline())
+    seen = org.standin.conversation(conversation.conversation_id)["delivered"]
+    assert seen == (sorted(ids) if sends else [])
+
+
 def test_a_transfer_is_no_end_and_the_reps_end_is(org: Org, conversation: Conversation) -> None:
     """A rep who hands over leaves and another comes; the session's end is the conversation's."""
     worker = org.worker()
