@@ -50,7 +50,8 @@ def parts(chosen: argparse.Namespace) -> dict[str, list[Callable[[World], Result
         "salesforce": [conversations.salesforce],
         "messaging": [conversations.messaging],
         "at-once": [conversations.at_once],
-        "relay": [relay.run],
+        "relay-salesforce": [lambda world: relay.run(world, talks=relay.TALKS[:2])],
+        "relay-dynamics": [lambda world: relay.run(world, talks=relay.TALKS[2:])],
         "relay-cases": [relay_cases.late_entries, relay_cases.resumes, relay_cases.opened_again],
         "relay-random": [
             lambda world: relay_random.run(world, seed=chosen.seed, conversations=chosen.conversations),

@@ -11,7 +11,7 @@ from tests.faults.wire import Call
 from tests.faults.world import World
 
 TALKS = ((SALESFORCE, REP), (SALESFORCE, CUSTOMER), (DYNAMICS, REP), (DYNAMICS, CUSTOMER))
-OFTEN = 2
+OFTEN = 1
 """How many of the boundaries that look alike, by their neighbours, are tried unless all are wanted."""
 
 
