@@ -18,7 +18,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -49,7 +49,7 @@ class Measured:
     Attributes:
         to_customer, to_rep: seconds from writing to standing on the other side.
         lost, doubled, swapped: messages.
-        cpu_percent: of one core, by the Functions hosts.
+        cpu_percent: of one core, by each of the Functions hosts.
     """
 
     open: int
@@ -59,7 +59,7 @@ class Measured:
     lost: int = 0
     doubled: int = 0
     swapped: int = 0
-    cpu_percent: float = 0.0
+    cpu_percent: Sequence[float] = ()
     calls: Mapping[str, float] = field(default_factory=dict)
 
     def cells(self) -> list[str]:
@@ -77,7 +77,7 @@ class Measured:
             f"{len(self.to_customer)}+{len(self.to_rep)}",
             *times,
             *map(str, rest),
-            f"{self.cpu_percent:.0f} %",
+            " + ".join(f"{each:.0f}" for each in self.cpu_percent) + " %" if self.cpu_percent else "-",
             called,
         ]
 
@@ -214,7 +214,7 @@ def run(
     heapq.heapify(due)
     time_before = {name: len(bench.call(name, "GET", "requests")) for name in (bench.system.standin, "opencx")}
     cpu = [psutil.Process(process.pid) for process in processes]
-    used = sum(sum(each.cpu_times()[:2]) for each in cpu)
+    used = [sum(each.cpu_times()[:2]) for each in cpu]
     began = time.time()
     deaths = [began + seconds * (each + 1) / (kills + 1) for each in range(kills)]
     with ThreadPoolExecutor(8) as people, ThreadPoolExecutor(1) as killer:
@@ -229,7 +229,9 @@ def run(
     lasted = time.time() - began
     measured = Measured(number, len(ports))
     if not kills:
-        measured.cpu_percent = 100 * (sum(sum(each.cpu_times()[:2]) for each in cpu) - used) / lasted
+        measured.cpu_percent = [
+            100 * (sum(each.cpu_times()[:2]) - before) / lasted for each, before in zip(cpu, used, strict=True)
+        ]
     measured.calls = {
         name: (len(bench.call(name, "GET", "requests")) - before) * 60 / lasted for name, before in time_before.items()
     }
