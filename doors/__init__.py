@@ -21,9 +21,9 @@ class Limits(Protocol):
 
 
 def guarded(
-    perform: Callable[[], func.HttpResponse], handoff_id: Callable[[], str | None] = lambda: None
+    route: str, perform: Callable[[], func.HttpResponse], handoff_id: Callable[[], str | None] = lambda: None
 ) -> func.HttpResponse:
-    """The answer, or the error; errors are logged by their code."""
+    """The answer, or the error; errors are logged by their code and the route, such as ``POST /api/handoff``."""
     from shared import events  # noqa: PLC0415 - loaded with the first request, not with the app
     from shared.errors import HandoffError  # noqa: PLC0415
     from shared.handoff import answer  # noqa: PLC0415
@@ -35,7 +35,7 @@ def guarded(
     except Exception as error:  # noqa: BLE001 - the platform would answer 500 with an empty body
         events.emit(events.HANDOFF_CRASHED, exc_info=True, handoff_id=handoff_id(), error=type(error).__name__)
         failure = HandoffError("The service itself failed; the log says where.", code="internal_error")
-    events.emit(events.REQUEST_REFUSED, code=failure.code, handoff_id=handoff_id())
+    events.emit(events.REQUEST_REFUSED, code=failure.code, route=route, handoff_id=handoff_id())
     headers = {"Retry-After": "5"} if failure.http_status == HTTPStatus.SERVICE_UNAVAILABLE else {}
     return json_answer(answer.error_body(failure, handoff_id=handoff_id()), failure.http_status, headers)
 

@@ -24,4 +24,4 @@ def receive(app: Application, req: func.HttpRequest) -> func.HttpResponse:
         )
         return func.HttpResponse(status_code=200)
 
-    return guarded(perform)
+    return guarded("POST /api/dynamics", perform)

@@ -38,7 +38,7 @@ def post(app: Application, req: func.HttpRequest) -> func.HttpResponse:
             body = json.dumps({**data, "session_id": handoff.session_id}, allow_nan=False).encode()
         return _handoff(app, req, app.desk.accept(handoff, body))
 
-    return guarded(perform, lambda: handoff_id)
+    return guarded("POST /api/handoff", perform, lambda: handoff_id)
 
 
 def show(app: Application, req: func.HttpRequest) -> func.HttpResponse:
@@ -52,13 +52,15 @@ def show(app: Application, req: func.HttpRequest) -> func.HttpResponse:
         record = app.desk.look(handoff_id)
         return json_answer(answer.record_body(record) | conversation_body(app.relay.of_handoff, record))
 
-    return guarded(perform, lambda: handoff_id)
+    return guarded("GET /api/handoff", perform, lambda: handoff_id)
 
 
 def replay(app: Application, req: func.HttpRequest) -> func.HttpResponse:
     """``POST /api/handoff/{handoff_id}/replay``."""
     handoff_id = req.route_params["handoff_id"]
-    return guarded(lambda: _handoff(app, req, app.desk.replay(handoff_id)), lambda: handoff_id)
+    return guarded(
+        "POST /api/handoff/replay", lambda: _handoff(app, req, app.desk.replay(handoff_id)), lambda: handoff_id
+    )
 
 
 def page(app: Application, req: func.HttpRequest) -> func.HttpResponse:
@@ -71,14 +73,14 @@ def page(app: Application, req: func.HttpRequest) -> func.HttpResponse:
         found = app.desk.page(state=asked.state, limit=asked.limit, cursor=asked.cursor)
         return json_answer({"items": [answer.record_body(record) for record in found.records], "next": found.cursor})
 
-    return guarded(perform)
+    return guarded("GET /api/handoffs", perform)
 
 
 def connections(app: Application, req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 - one shape for all
     """``GET /api/connections``."""
     from shared.connections import connections as test_all  # noqa: PLC0415
 
-    return guarded(lambda: json_answer(test_all(app)))
+    return guarded("GET /api/connections", lambda: json_answer(test_all(app)))
 
 
 def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001

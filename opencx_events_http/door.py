@@ -32,4 +32,4 @@ def receive(app: Service, req: func.HttpRequest) -> func.HttpResponse:
         app.opencx_events.receive(req.headers, body_of(app, req))
         return func.HttpResponse(status_code=int(HTTPStatus.NO_CONTENT))
 
-    return guarded(perform)
+    return guarded("POST /api/opencx/events", perform)

@@ -73,11 +73,18 @@ def _queue(app: Application) -> Iterator[Check]:
 def _dynamics(app: Application) -> Iterator[Check]:
     from shared.dataverse import settings  # noqa: PLC0415 - see shared.app
     from shared.dataverse.checks import DynamicsChecks  # noqa: PLC0415
+    from shared.handoff.channel import REST  # noqa: PLC0415
 
+    if app.settings.text("DYNAMICS_ENVIRONMENT_URL") is None and app.routes.get(REST) not in (None, "dynamics365"):
+        yield skipped(
+            "dynamics365", "DYNAMICS_ENVIRONMENT_URL is not set, and HANDOFF_ROUTES sends the rest elsewhere."
+        )
+        return
     checks = DynamicsChecks(
         lambda: app.dataverse,
         defaults=lambda: settings.defaults(app.settings),
         live_work_items=lambda: settings.live_work_items(app.settings),
+        makes_conversations=app.makes_conversations,
         deadline=app.clock.monotonic() + BUDGET_SECONDS,
     )
     yield from checks.run()

@@ -42,6 +42,9 @@ RELAY_WAITING = "relay.waiting"
 RELAY_UNANSWERED = "relay.unanswered"
 RELAY_REFUSED = "relay.refused"
 RELAY_CRASHED = "relay.crashed"
+HANDOFF_OVER = "handoff.over"
+TRANSCRIPT_UNAVAILABLE = "transcript.unavailable"
+RELAY_TOKEN_KEPT = "relay.token_kept"  # noqa: S105 - the name of an event
 RELAY_RECEIPT_FAILED = "relay.receipt_failed"
 RELAY_ENDED = "relay.ended"
 RELAY_LANE = "relay.lane"
@@ -64,6 +67,9 @@ _LEVELS = {
     DYNAMICS_WEBHOOK_REFUSED: logging.WARNING,
     RELAY_UNANSWERED: logging.WARNING,
     RELAY_RECEIPT_FAILED: logging.WARNING,
+    RELAY_TOKEN_KEPT: logging.WARNING,
+    HANDOFF_OVER: logging.WARNING,
+    TRANSCRIPT_UNAVAILABLE: logging.WARNING,
     WAKE_LOST: logging.WARNING,
     WEBHOOK_IGNORED: logging.WARNING,
     WRITE_BACK_FAILED: logging.WARNING,

@@ -49,11 +49,13 @@ class DynamicsChecks:
         *,
         defaults: Callable[[], Defaults],
         live_work_items: Callable[[], LiveWorkItemTable],
+        makes_conversations: bool,
         deadline: float,
     ) -> None:
         self._make_client = client
         self._defaults = defaults
         self._live_work_items = live_work_items
+        self._makes_conversations = makes_conversations
         self._deadline = deadline
 
     def run(self) -> Iterator[Check]:
@@ -112,7 +114,7 @@ class DynamicsChecks:
             ("queue", "DEFAULT_QUEUE_ID", f"queues({defaults.queue_id})" if defaults.queue_id else None),
             (
                 "workstream",
-                "DEFAULT_WORKSTREAM_ID (or a lone DEFAULT_QUEUE_ID)",
+                "DEFAULT_WORKSTREAM_ID" if defaults.has_workstream else "DEFAULT_QUEUE_ID",
                 f"{workstreams}({defaults.workstream_id})" if defaults.workstream_id else None,
             ),
             ("owner", "DEFAULT_OWNER_ID", owner_path),
@@ -120,12 +122,20 @@ class DynamicsChecks:
         )
         for what, setting, path in wanted:
             name = f"dynamics365.{what}"
+            if what == "workstream" and self._makes_conversations:
+                yield skipped(name, "The channel of the Messaging APIs names the workstream.")
+                continue
             if path is None:
                 yield skipped(name, f"{setting} is not set.")
                 continue
             reply = client.get(path, deadline=self._deadline)
             if reply.is_success:
                 yield passed(name, f"{setting} exists.")
+            elif what == "workstream" and not defaults.has_workstream:
+                fix = (
+                    "Set DEFAULT_WORKSTREAM_ID, if chats go to Dynamics 365; they land without a workstream meanwhile."
+                )
+                yield warned(name, "DEFAULT_WORKSTREAM_ID is not set, and DEFAULT_QUEUE_ID is no workstream.", fix)
             else:
                 fix = f"Put the GUID of an existing row into {setting}; handoffs land without it meanwhile."
                 yield Check(name, "failed", f"{setting} points at nothing ({_why(reply)}).", fix)

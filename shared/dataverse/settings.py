@@ -37,6 +37,7 @@ class Defaults:
 
     queue_id: str | None
     workstream_id: str | None
+    has_workstream: bool
     owner_id: str | None
     priority: int
     properties: Mapping[str, Scalar]
@@ -148,6 +149,7 @@ def defaults(settings: Settings) -> Defaults:
         queue_id=queue_id,
         # A lone DEFAULT_QUEUE_ID is the workstream of chats: OpenCX's own settings have one field for both.
         workstream_id=workstream_id or queue_id,
+        has_workstream=workstream_id is not None,
         owner_id=optional(_owner, settings, default=None),
         priority=int(settings.number("DEFAULT_PRIORITY", 2, least=1, most=4)),
         properties=optional(_properties, settings, default={}),

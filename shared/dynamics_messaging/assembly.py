@@ -113,7 +113,8 @@ def events(
     def wanted() -> settings.Webhook:
         return settings.webhook(given)
 
-    verifier = Verifier(wanted, keys=keys, lock=lambda: secrets.get(settings.LOCK, system=MESSAGING), now=clock.now)
+    lock = functools.partial(settings.lock, secrets)
+    verifier = Verifier(wanted, keys=keys, lock=lock, now=clock.now)
     return DynamicsEvents(
         verifier=verifier, relay=relay, automated_senders=lambda: wanted().automated_senders, now=clock.now
     )

@@ -125,9 +125,13 @@ def availability(settings: Settings) -> str:
     return settings.choice("DYNAMICS_AVAILABILITY", OFF, (OFF, SAY, INCIDENT), system=MESSAGING)
 
 
-def lock(secrets: Secrets) -> str:
-    """The unguessable part of the webhook's path. Raises ConfigurationFault or TransientFailure."""
-    return secrets.get("DYNAMICS_WEBHOOK_LOCK", system=MESSAGING)
+def lock(secrets: Secrets, *, is_refused: bool = False) -> str:
+    """The unguessable part of the webhook's path; ``is_refused``: the known one is not what a caller has.
+
+    Raises:
+        ConfigurationFault, TransientFailure: as `Secrets.get`.
+    """
+    return secrets.get(LOCK, system=MESSAGING, is_refused=is_refused)
 
 
 def lock_is_strong(text: str) -> bool:

@@ -7,8 +7,14 @@ from typing import Any
 from shared.errors import HandoffError, InvalidRequest
 from shared.handoff import channel as channels
 from shared.handoff.desk import Answer
+from shared.handoff.model import Notice
 from shared.handoff.record import COMPLETED, FAILED, Record
 
+OVER = Notice(
+    "handoff_over", "The conversation of this handoff has ended, nobody is called: a further one needs its handoff_id."
+)
+ENDED = "The conversation with my colleague has ended."
+"""What the AI may say then: it must not promise that somebody comes."""
 _STATUS = {COMPLETED: "completed", FAILED: "failed"}
 
 
@@ -35,12 +41,13 @@ def handoff_body(answer: Answer) -> dict[str, Any]:
         "url": outcome.url if outcome else None,
         "contact": None,
         "warnings": [],
-        "message": sentence(record),
+        "message": ENDED if answer.is_over else sentence(record),
     }
     if outcome:
         contact = outcome.contact
         body["contact"] = {"id": contact.id, "linked": contact.linked, "created": contact.created}
-        body["warnings"] = [{"code": notice.code, "message": notice.message} for notice in outcome.warnings]
+        notices = (*outcome.warnings, OVER) if answer.is_over else outcome.warnings
+        body["warnings"] = [{"code": notice.code, "message": notice.message} for notice in notices]
     return body
 
 

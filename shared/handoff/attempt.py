@@ -55,6 +55,9 @@ class Opener(Protocol):
     def open(self, handoff: Handoff, outcome: Outcome, *, accepted_at: datetime) -> object:
         """From now on messages are carried. Safe to repeat. Raises LedgerUnavailable."""
 
+    def has_ended_of(self, session_id: str, handoff_id: str) -> bool:
+        """Whether the conversation of a handoff is over. Raises LedgerUnavailable."""
+
 
 CONVERSATION = "messaging_conversation"
 """The kind of outcome whose messages are carried."""
@@ -62,10 +65,17 @@ CONVERSATION = "messaging_conversation"
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of a call: the record as it stands, and whether it had been completed before."""
+    """What became of a call.
+
+    Attributes:
+        record: as it stands.
+        replayed: whether it had been completed before.
+        is_over: whether the conversation that it had become has ended: nobody is called by this answer.
+    """
 
     record: Record
     replayed: bool = False
+    is_over: bool = False
 
 
 class Attempt:

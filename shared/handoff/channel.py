@@ -2,6 +2,8 @@
 
 CHATS = frozenset({"web", "sms", "whatsapp"})
 """Channels that become a live work item; all others become an incident (OpenCX: Conversations in Dynamics 365)."""
+REST = "*"
+"""In HANDOFF_ROUTES: every channel that is not named."""
 
 _ALIASES = {
     "widget": "web",

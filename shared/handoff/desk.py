@@ -14,7 +14,8 @@ from shared.errors import (
     LedgerUnavailable,
     NotFound,
 )
-from shared.handoff.attempt import RESERVE_SECONDS, Answer, Attempt, Destination, Opener
+from shared.handoff.attempt import CONVERSATION, RESERVE_SECONDS, Answer, Attempt, Destination, Opener
+from shared.handoff.channel import REST
 from shared.handoff.gate import THROTTLED, Admission, Gate
 from shared.handoff.hydration import Source
 from shared.handoff.model import Handoff
@@ -44,6 +45,7 @@ class HandoffDesk:
         landed: Callable[[Record], None] = lambda _: None,
     ) -> None:
         self._landed = landed
+        self._opener = opener
         self._ledger = ledger
         self._gate = gate
         self._routes = routes
@@ -110,6 +112,7 @@ class HandoffDesk:
         """Try a handoff again now, whatever its state; one that is done answers from its record."""
         deadline = self._deadline()
         record = self.look(handoff_id)
+        self._gate.look(record.target)  # so that this process knows a closed gate, and success opens it
         while record.state != COMPLETED and not record.is_leased(self._clock.now()):
             taken = self._take(record, attempts=1)
             if taken is not None:
@@ -149,7 +152,7 @@ class HandoffDesk:
 
     def target_of(self, handoff: Handoff) -> str:
         """The system that this handoff goes to."""
-        return handoff.target or self._routes.get(handoff.channel or "", "dynamics365")
+        return handoff.target or self._routes.get(handoff.channel or "") or self._routes.get(REST, "dynamics365")
 
     def _try(self, record: Record, handoff: Handoff | None, deadline: float, *, attempts_before: int) -> Answer:
         """Attempt a handoff that this worker holds, if the gate lets it; None: with the stored request."""
@@ -177,8 +180,7 @@ class HandoffDesk:
         """The same handoff was posted before: answer from its record, or help it on."""
         while True:
             if record.state == COMPLETED:
-                events.emit(events.HANDOFF_REPLAYED, handoff_id=record.handoff_id)
-                return Answer(record, replayed=True)
+                return self._replayed(record)
             if record.is_leased(self._clock.now()):
                 if self._clock.monotonic() > deadline - RESERVE_SECONDS:
                     return Answer(record)
@@ -196,6 +198,17 @@ class HandoffDesk:
                     if taken is not None:
                         return self._try(taken, None, deadline, attempts_before=record.attempts)
             record = self.look(record.handoff_id)
+
+    def _replayed(self, record: Record) -> Answer:
+        """It was done before. Where a rep has ended what it became, the caller must know that nobody comes."""
+        is_conversation = record.outcome is not None and record.outcome.kind == CONVERSATION
+        is_over = (
+            is_conversation
+            and self._opener is not None
+            and self._opener().has_ended_of(record.session_id, record.handoff_id)
+        )
+        events.emit(events.HANDOFF_OVER if is_over else events.HANDOFF_REPLAYED, handoff_id=record.handoff_id)
+        return Answer(record, replayed=True, is_over=is_over)
 
     def _take(self, record: Record, *, attempts: int, payload: bytes | None = None) -> Record | None:
         now = self._clock.now()

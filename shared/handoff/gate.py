@@ -18,6 +18,7 @@ SERVER_ERROR, UNREACHABLE = "server_error", "unreachable"
 FIRST_WAIT = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(seconds=60)
 PROBE_TAKES = timedelta(seconds=40)
+SAID_AGAIN = timedelta(days=1)
 TRUST_OPEN_SECONDS = 5.0
 TRUST_CLOSED_SECONDS = 1.0
 SERVER_ERRORS_UNTIL_DOWN = 3
@@ -121,6 +122,8 @@ class Gate:
         self._probing.discard(system)
         step = state.step if goes_on else 0
         wait = wait or min(FIRST_WAIT * 2**step, LONGEST_WAIT)
+        # Said again once a day: alerts look back a while only.
+        is_said = not goes_on or state.said_at is None or now - state.said_at >= SAID_AGAIN
         closed = SystemState(
             system=system,
             closed=True,
@@ -129,9 +132,10 @@ class Gate:
             step=min(step + 1, 10),
             probe_at=now + wait,
             since=state.since if goes_on else now,
+            said_at=now if is_said else state.said_at,
             version=state.version,
         )
-        if self._write(closed) is not None and not state.closed:
+        if self._write(closed) is not None and is_said:
             events.emit(events.SYSTEM_CLOSED, system=system, reason=reason, code=error.code)
         return now + wait
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
+from shared import events
 from shared.errors import ConfigurationFault, PermanentFailure, TransientFailure
 from shared.handoff.model import Handoff, Notice
 
@@ -43,4 +44,6 @@ def hydrate(
         can_wait = isinstance(failure, TransientFailure) and attempts < ATTEMPTS_WITHOUT_TRANSCRIPT
         if can_wait or (handoff.channel is None and failure.code != NO_KEY):
             raise
+        if failure.code != NO_KEY:  # without a key it is never read, which is no news
+            events.emit(events.TRANSCRIPT_UNAVAILABLE, code=failure.code, handoff_id=handoff.handoff_id)
         return handoff, (Notice("transcript_unavailable", f"Not read from OpenCX: {failure.message}"),)

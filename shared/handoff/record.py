@@ -106,7 +106,7 @@ class Ledger(Protocol):
 class SystemState:
     """What all instances must agree on about one system: open, or closed until its next probe.
 
-    ``reason`` is ``configuration``, ``down`` or ``throttled`` while closed.
+    ``reason`` is ``configuration``, ``down`` or ``throttled`` while closed. ``said_at`` is when the log was told last.
     """
 
     system: str
@@ -116,6 +116,7 @@ class SystemState:
     step: int = 0
     probe_at: datetime | None = None
     since: datetime | None = None
+    said_at: datetime | None = None
     version: str = ""
 
 

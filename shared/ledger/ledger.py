@@ -175,6 +175,7 @@ class TableLedger:
             step=int(row["Step"]),
             probe_at=datetime.fromisoformat(row["ProbeAt"]) if row["ProbeAt"] else None,
             since=datetime.fromisoformat(row["Since"]) if row["Since"] else None,
+            said_at=datetime.fromisoformat(row["SaidAt"]) if row.get("SaidAt") else None,
             version=_etag(row),
         )
 
@@ -193,6 +194,7 @@ class TableLedger:
             "Step": state.step,
             "ProbeAt": state.probe_at.isoformat() if state.probe_at else "",
             "Since": state.since.isoformat() if state.since else "",
+            "SaidAt": state.said_at.isoformat() if state.said_at else "",
             "Write": write,
         }
         try:

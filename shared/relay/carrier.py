@@ -61,7 +61,8 @@ class Carrier:
     """Takes one conversation one step further. Two of them at one conversation are harmless.
 
     Attributes:
-        open_estimate: about how many conversations are open, all together; the more, the rarer OpenCX is polled.
+        open_estimate: how many conversations are open, as far as this instance has seen; the more, the rarer OpenCX
+            is polled.
     """
 
     def __init__(
@@ -146,7 +147,7 @@ class Carrier:
             if side is not None:
                 side.forget(held.now)
         except (TransientFailure, ConfigurationFault) as failure:
-            events.emit(events.RELAY_REFUSED, code=failure.code, direction="forget")
+            events.emit(events.RELAY_TOKEN_KEPT, code=failure.code)
 
     def _carry(self, held: Held, side: RepSide, said: list[str]) -> None:
         """Both directions. One that fails does not keep the other waiting, unless it leaves a claim.

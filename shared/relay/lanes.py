@@ -32,6 +32,8 @@ LOOK_SECONDS = 3.0
 NOTABLE_REST = timedelta(seconds=3)
 LONGEST_REST = timedelta(seconds=60)
 OVERDUE = timedelta(seconds=20)
+COUNTED_SECONDS = 600.0
+"""How long a lane's number of open conversations counts after it was seen."""
 AFTER_CRASH = timedelta(seconds=15)
 """How long a conversation is left alone in this process after a look at it has crashed."""
 
@@ -67,6 +69,7 @@ class Lanes:
         self._executor = executor
         self._busy: set[str] = set()
         self._crashed: dict[str, datetime] = {}
+        self._open: dict[str, tuple[int, float]] = {}
         self._lock = threading.Lock()
 
     def run(self, name: str, sequence: int) -> LaneReport | None:
@@ -80,6 +83,7 @@ class Lanes:
         if lane.sequence != sequence or lane.at is None:
             return None
         conversations = self._conversations.of_lane(name)
+        self._count(name, len(conversations))
         if not conversations:
             self._conversations.write_lane(replace(lane, at=None))  # a conflict: somebody has just woken it
             return LaneReport(name)
@@ -88,7 +92,6 @@ class Lanes:
             return None
         handle = self._wake.lane(name, taken.sequence, delay_seconds=WATCH_SECONDS)
         report = LaneReport(name, open=len(conversations))
-        self._carrier.open_estimate = len(conversations) * LANES
         rest = self._rest(self._look(conversations, report))
         if rest > NOTABLE_REST:  # whoever wants an earlier look must be able to see that there will be none
             self._conversations.write_lane(replace(taken, at=self._clock.now() + rest))
@@ -97,6 +100,14 @@ class Lanes:
         if report.crashed or report.slow:
             events.emit(events.RELAY_LANE, **asdict(report))
         return report
+
+    def _count(self, name: str, count: int) -> None:
+        """Remember how many are open in a lane: in time each instance sees all lanes that have any."""
+        now = self._clock.monotonic()
+        with self._lock:
+            self._open[name] = (count, now)
+            known = [count for count, at in self._open.values() if now - at < COUNTED_SECONDS]
+        self._carrier.open_estimate = sum(known)
 
     def step(self, key: str) -> Conversation | None:
         """Look at one conversation because something has come for it."""

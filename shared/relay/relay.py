@@ -11,7 +11,7 @@ from shared.handoff.model import Handoff, Outcome
 from shared.relay import pace
 from shared.relay.carrier import CUSTOMER
 from shared.relay.lanes import Lanes
-from shared.relay.model import Conversation, RepEntry, lane_of
+from shared.relay.model import ENDED, Conversation, RepEntry, lane_of
 from shared.relay.store import Conversations, Wake
 
 CLOCKS_DIFFER = timedelta(seconds=5)
@@ -102,6 +102,11 @@ class Relay:
     def of_handoff(self, session_id: str, handoff_id: str) -> Conversation | None:
         """The conversation of a handoff, open or ended."""
         return self._conversations.of_handoff(session_id, handoff_id)
+
+    def has_ended_of(self, session_id: str, handoff_id: str) -> bool:
+        """Whether the conversation of a handoff is over; one that is not known is not."""
+        known = self.of_handoff(session_id, handoff_id)
+        return known is not None and known.state == ENDED
 
     def _touch(self, session_id: str, change: Callable[[Conversation], Conversation]) -> int:
         found = self._conversations.of_session(session_id)

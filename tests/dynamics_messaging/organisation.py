@@ -305,7 +305,7 @@ class Organisation:
         return webhook.Verifier(
             lambda: settings_of.webhook(settings),
             keys=keys,
-            lock=lambda: settings_of.lock(secrets),
+            lock=functools.partial(settings_of.lock, secrets),
             now=self.clock.now,
         )
 

@@ -116,6 +116,25 @@ def test_the_lock_comes_before_everything(org: Organisation) -> None:
     assert org.entra.journal.entries() == []
 
 
+def test_a_rotated_lock_is_known_at_once(org: Organisation) -> None:
+    """The new one is asked of the vault when it comes; the old one is no good any more, and a guess costs nothing."""
+    known, asked = ["the-old-lock-of-many-letters"], []
+
+    def lock(*, is_refused: bool = False) -> str:
+        asked.append(is_refused)
+        return LOCK if is_refused else known[0]
+
+    verifier = org.verifier()
+    verifier._lock = lock
+    good = f"Bearer {org.tokens.sign(claims())}"
+    verifier.verify(lock=LOCK, authorization=good)
+    assert asked == [False, True]
+    for wrong in (LOCK + "x", "a", "ü" * 20):
+        with pytest.raises(NotFound):
+            verifier.verify(lock=wrong, authorization=good)
+    assert asked[2:] == [False, True, False, False]
+
+
 def test_without_a_lock_there_is_no_webhook(org: Organisation) -> None:
     """Not set: 404, and not a hint."""
     with pytest.raises(NotFound):

@@ -34,10 +34,10 @@ class Service:
         self.salesforce: Salesforce = world.standins.salesforce.standin  # type: ignore[assignment]
         self.messaging: DynamicsMessaging = world.standins.dynamics_messaging.standin  # type: ignore[assignment]
 
-    def post(self, body: dict[str, Any]) -> dict[str, Any]:
+    def post(self, body: dict[str, Any], *, status: int = 201) -> dict[str, Any]:
         """One handoff; its answer."""
         response = requests.post(f"{self.url}/api/handoff", json=body, headers={"x-functions-key": KEY}, timeout=60)
-        assert response.status_code == 201, response.text
+        assert response.status_code == status, response.text
         answer: dict[str, Any] = response.json()
         return answer
 
@@ -111,6 +111,13 @@ def test_sms_to_salesforce_and_back(service: Service, new_id: Callable[[], str])
     found = until(lambda: (known := service.record(session_id)["conversation"])["state"] == "ended" and known)
     assert (found["to_customer"], found["to_rep"], found["ended_by"], found["undelivered"]) == (1, 1, "rep", 0)
     assert service.world.opencx.session(session_id)["custom_data"] == {"salesforce_conversation_id": conversation_id}
+    again = service.post(sms(session_id, target="salesforce"), status=200)
+    assert (again["replayed"], again["salesforce_conversation_id"]) == (True, conversation_id)
+    assert [warning["code"] for warning in again["warnings"]] == ["handoff_over"]
+    assert "who will" not in again["message"]
+    further = service.post(sms(session_id, target="salesforce", handoff_id=f"{session_id}-2"))
+    assert further["salesforce_conversation_id"] != conversation_id
+    assert further["warnings"] == []
 
 
 @pytest.mark.parametrize("service", [{"LIVE_WORK_ITEM_PRESET": "messaging"}], indirect=True)

@@ -331,6 +331,34 @@ def test_connections_are_all_green(service: Service) -> None:
 
 
 @pytest.mark.parametrize(
+    ("routes", "status"), [('{"*": "salesforce"}', "active"), ('{"sms": "salesforce"}', "attention")]
+)
+def test_salesforce_alone_is_active(
+    service: Service, monkeypatch: pytest.MonkeyPatch, routes: str, status: str
+) -> None:
+    """Without Dynamics 365, and with every channel sent to Salesforce, nothing is missing."""
+    monkeypatch.delenv("DYNAMICS_ENVIRONMENT_URL")
+    monkeypatch.delenv("DYNAMICS_MESSAGING_URL")
+    monkeypatch.setenv("HANDOFF_ROUTES", routes)
+    assert service.call("GET", "connections").json()["status"] == status
+
+
+@pytest.mark.parametrize(
+    ("preset", "status"),
+    [("opencx", "warning"), ("msdyn", "warning"), ("messaging", "skipped")],
+)
+def test_a_lone_queue_that_is_no_workstream_fails_nothing(
+    service: Service, monkeypatch: pytest.MonkeyPatch, preset: str, status: str
+) -> None:
+    """Incidents need no workstream, and conversations have their channel's; rows without one are worth a warning."""
+    monkeypatch.delenv("DEFAULT_WORKSTREAM_ID")
+    monkeypatch.setenv("LIVE_WORK_ITEM_PRESET", preset)
+    rows = {row["name"]: row for row in service.call("GET", "connections").json()["checks"]}
+    assert rows["dynamics365.workstream"]["status"] == status
+    assert rows["dynamics365.queue"]["status"] == "ok"
+
+
+@pytest.mark.parametrize(
     ("settings", "row", "hint"),
     [
         ({"DYNAMICS_ENVIRONMENT_URL": "nonsense://x"}, "dynamics365.settings", "DYNAMICS_ENVIRONMENT_URL"),

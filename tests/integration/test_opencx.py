@@ -9,6 +9,7 @@ import pytest
 
 from handoff_http import door
 from sandbox.faults import Fault
+from shared import events
 from shared.app import Application
 from shared.handoff import request
 from shared.handoff.record import FAILED, Record
@@ -86,7 +87,7 @@ def test_a_rotated_key_is_fetched_and_the_call_repeated(
 
 
 def test_a_key_that_stays_wrong_is_tried_once(
-    world: World, new_id: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+    world: World, new_id: Callable[[], str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """No new key in the vault: one call, and the notice says that the key is refused."""
     application = world.application()
@@ -94,6 +95,7 @@ def test_a_key_that_stays_wrong_is_tried_once(
     before = len(world.standins.opencx.journal)
     record = accept(application, session_id=session(world, new_id()), channel="phone")
     assert codes(record) == ["transcript_unavailable"]
+    assert events.TRANSCRIPT_UNAVAILABLE in caplog.text
     assert len(world.standins.opencx.journal) - before == 1
     waiting = accept(application, session_id=session(world, new_id()))
     assert waiting.last_error is not None

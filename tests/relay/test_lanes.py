@@ -62,7 +62,8 @@ class Queue:
 class Engine:
     """The platform: gives each message to a worker when it is visible."""
 
-    def __init__(self, *, polls: bool = True) -> None:
+    def __init__(self, *, polls: bool = True, **options: object) -> None:
+        self._options = options
         self.world = World.make(polls=polls)
         self.queue = Queue(self.world)
         self.lanes = self.worker()
@@ -74,7 +75,7 @@ class Engine:
         pool = ThreadPoolExecutor(2)
         return Lanes(
             conversations=self.world.memory,
-            carrier=carrier(self.world),
+            carrier=carrier(self.world, **self._options),
             wake=self.queue,
             clock=self.world.clock,
             executor=lambda: pool,
@@ -112,6 +113,16 @@ def test_quick_while_people_write() -> None:
     engine.run(5)
     assert engine.queue.messages == []
     assert engine.world.memory.lane(LANE).at is None
+
+
+def test_a_few_conversations_are_polled_as_often_as_is_wished() -> None:
+    """OpenCX is polled more rarely only when many are open; one in a lane is one, not one in each lane."""
+    engine = Engine(contact_poll=timedelta(seconds=5))
+    engine.open()
+    engine.run(20)
+    before = engine.world.faults.calls.count("opencx.messages")
+    engine.run(60)
+    assert 9 <= engine.world.faults.calls.count("opencx.messages") - before <= 12
 
 
 def test_slow_when_nothing_happens() -> None:

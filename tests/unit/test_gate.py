@@ -1,10 +1,12 @@
 """The gate: closed by what concerns a whole system, opened by one probe, the same for all instances."""
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from shared import events
 from shared.errors import ConfigurationFault, LedgerUnavailable, TransientFailure
 from shared.handoff.gate import Gate
 from shared.handoff.record import SystemState
@@ -123,6 +125,30 @@ def test_a_probe_that_dies_is_followed_by_another(states: SharedStates, clock: M
     assert not two.admit(SYSTEM).is_open
     clock.advance(41)
     assert two.admit(SYSTEM).is_open
+
+
+def test_what_closes_it_is_said_again_when_it_changes_and_every_day(
+    states: SharedStates, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Alerts look back a while only: a system that stays closed is said to be so once a day, each reason at once."""
+    one = gate(states, clock)
+
+    def said() -> list[str]:
+        told = [json.loads(record.getMessage()) for record in caplog.records]
+        caplog.clear()
+        return [each["reason"] for each in told if each["event"] == events.SYSTEM_CLOSED]
+
+    one.failed(SYSTEM, failure("unreachable"))
+    assert said() == ["down"]
+    clock.advance(61)
+    one.admit(SYSTEM)
+    one.failed(SYSTEM, fault())
+    assert said() == ["configuration"]
+    for _ in range(3 * 24 * 60 - 10):
+        clock.advance(61)
+        one.admit(SYSTEM)
+        one.failed(SYSTEM, fault())
+    assert said() == ["configuration"] * 3
 
 
 def test_one_bad_handoff_does_not_close_it(states: SharedStates, clock: ManualClock) -> None:

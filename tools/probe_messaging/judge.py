@@ -86,10 +86,13 @@ class Judge:
                 passes=False, code=error.code, reason=reason, changes=found, claims=claims, has_token=has_token
             )
 
+    def _known_lock(self, *, is_refused: bool = False) -> str:  # noqa: ARG002 - it does not change while this runs
+        return self._lock()
+
     def _try(self, changes: Mapping[str, str], lock: str, authorization: str | None) -> HandoffError | None:
         """Verify with these changes; the refusal, if it is one."""
         changed = Settings({**self._environ, **changes})
-        verifier = Verifier(lambda: settings.webhook(changed), keys=self._keys, lock=self._lock, now=self._now)
+        verifier = Verifier(lambda: settings.webhook(changed), keys=self._keys, lock=self._known_lock, now=self._now)
         try:
             verifier.verify(lock=lock, authorization=authorization)
         except HandoffError as error:

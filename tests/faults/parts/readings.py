@@ -325,7 +325,7 @@ UNKNOWNS: Sequence[Unknown] = (
         SALESFORCE,
         "whether the channel answers by itself",
         _each("automated_responses", False, True),
-        "told apart by the sender; carried by RELAY_AUTOMATED only",
+        "told apart by the sender; carried by RELAY_AUTOMATED_MESSAGES only",
     ),
     Unknown(
         SALESFORCE,
