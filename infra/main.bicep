@@ -67,7 +67,7 @@ param virtualNetworkPrefix string = '10.140.0.0/24'
 
 // --- Dynamics 365 (docs/settings.md) ---
 
-@description('DYNAMICS_ENVIRONMENT_URL: https://<org>.crm.dynamics.com')
+@description('DYNAMICS_ENVIRONMENT_URL: https://<org>.crm.dynamics.com; none: handoffs go to Salesforce only.')
 param dynamicsEnvironmentUrl string
 
 @description('DYNAMICS_AUTH: client_secret, or managed_identity for the identity made here.')
@@ -302,6 +302,7 @@ var allTags = union(tags, empty(environmentName) ? {} : { 'azd-env-name': enviro
 // Only what has a value becomes a setting: the service's own defaults stand for the rest.
 var chosenSettings = union(handoffSettings, messagingSettings, salesforceSettings, opencxSettings, relaySettings)
 var handoffSettings = union(
+  contains(['', 'none'], toLower(dynamicsEnvironmentUrl)) ? {} : { DYNAMICS_ENVIRONMENT_URL: dynamicsEnvironmentUrl },
   empty(dynamicsTenantId) ? {} : { DYNAMICS_TENANT_ID: dynamicsTenantId },
   empty(dynamicsClientId) ? {} : { DYNAMICS_CLIENT_ID: dynamicsClientId },
   empty(defaultQueueId) ? {} : { DEFAULT_QUEUE_ID: defaultQueueId },
@@ -469,7 +470,6 @@ module app 'modules/app.bicep' = {
     alwaysReadyInstances: alwaysReadyInstances
     relayReadyInstances: relayReadyInstances
     handoffsPerInstance: handoffsPerInstance
-    dynamicsEnvironmentUrl: dynamicsEnvironmentUrl
     dynamicsAuth: dynamicsAuth
     reconcileSchedule: reconcileSchedule
     moreSettings: union(extraSettings, chosenSettings)

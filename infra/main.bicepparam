@@ -18,7 +18,7 @@ param logDailyCapGb = int(readEnvironmentVariable('LOG_DAILY_CAP_GB', '-1'))
 param useVirtualNetwork = bool(readEnvironmentVariable('USE_VIRTUAL_NETWORK', 'false'))
 param virtualNetworkPrefix = readEnvironmentVariable('VIRTUAL_NETWORK_PREFIX', '10.140.0.0/24')
 
-// No default: a deployment without it stops at once.
+// No default: a deployment without it, and so without all others, stops at once. none: Salesforce alone.
 param dynamicsEnvironmentUrl = readEnvironmentVariable('DYNAMICS_ENVIRONMENT_URL')
 param dynamicsAuth = readEnvironmentVariable('DYNAMICS_AUTH', 'client_secret')
 param dynamicsTenantId = readEnvironmentVariable('DYNAMICS_TENANT_ID', '')

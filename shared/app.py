@@ -104,9 +104,16 @@ class Application(Neighbours):
     @Part
     def relay(self) -> Relay:
         """What opens and wakes conversations."""
+        from shared.ledger.closings import TableClosings  # noqa: PLC0415
         from shared.relay.relay import Relay  # noqa: PLC0415
 
-        return Relay(conversations=self.conversations, lanes=self.lanes, wake=self.wake, clock=self.clock)
+        return Relay(
+            conversations=self.conversations,
+            closings=TableClosings(self.table),
+            lanes=self.lanes,
+            wake=self.wake,
+            clock=self.clock,
+        )
 
     @Part
     def reconciler(self) -> Reconciler:
@@ -207,12 +214,18 @@ class Application(Neighbours):
 
     def _purge(self, before: datetime) -> int:
         """What is older than the retention, and what had to be remembered until now only."""
+        from shared.ledger.closings import TableClosings  # noqa: PLC0415
         from shared.ledger.guests import GuestTokens  # noqa: PLC0415
         from shared.ledger.replays import TableReplays  # noqa: PLC0415
 
         now = self.clock.now()
         ended = self.conversations.purge(before=before, limit=1000)
-        return ended + TableReplays(self.table).purge(now) + GuestTokens(self.table).purge(now)
+        return (
+            ended
+            + TableReplays(self.table).purge(now)
+            + GuestTokens(self.table).purge(now)
+            + TableClosings(self.table).purge(now)
+        )
 
     def close(self) -> None:
         """Close every connection; for processes that make more than one application."""

@@ -42,6 +42,7 @@ RELAY_WAITING = "relay.waiting"
 RELAY_UNANSWERED = "relay.unanswered"
 RELAY_REFUSED = "relay.refused"
 RELAY_CRASHED = "relay.crashed"
+RELAY_ROW_UNREADABLE = "relay.row_unreadable"
 HANDOFF_OVER = "handoff.over"
 TRANSCRIPT_UNAVAILABLE = "transcript.unavailable"
 RELAY_TOKEN_KEPT = "relay.token_kept"  # noqa: S105 - the name of an event
@@ -76,6 +77,7 @@ _LEVELS = {
     ATTACHMENT_REFUSED: logging.WARNING,
     RELAY_REFUSED: logging.ERROR,
     RELAY_CRASHED: logging.ERROR,
+    RELAY_ROW_UNREADABLE: logging.ERROR,
     SYSTEM_CLOSED: logging.ERROR,
     HANDOFF_FAILED: logging.ERROR,
     HANDOFF_CRASHED: logging.ERROR,

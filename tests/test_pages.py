@@ -114,7 +114,7 @@ def test_every_page_is_in_the_index() -> None:
 def test_the_security_role_is_what_the_service_checks(preset: str) -> None:
     """docs/dynamics.md lists exactly the privileges that /api/connections asks for, preset by preset."""
     page = text_of("dynamics.md")
-    listed = listed_privileges(section(page, "### Both presets"))
+    listed = listed_privileges(section(page, "### All three presets"))
     listed |= listed_privileges(section(page, f"### Preset `{preset}`"))
     assert listed == set(privileges(PRESETS[preset]))
 

@@ -22,7 +22,6 @@ param maximumInstanceCount int
 param alwaysReadyInstances int
 param relayReadyInstances int
 param handoffsPerInstance int
-param dynamicsEnvironmentUrl string
 param dynamicsAuth string
 param reconcileSchedule string
 
@@ -47,7 +46,6 @@ var fixedSettings = {
   KEY_VAULT_URL: vaultUri
   TABLES_ENDPOINT: tableEndpoint
   PYTHON_THREADPOOL_THREAD_COUNT: string(handoffsPerInstance)
-  DYNAMICS_ENVIRONMENT_URL: dynamicsEnvironmentUrl
   DYNAMICS_AUTH: dynamicsAuth
   RECONCILE_SCHEDULE: reconcileSchedule
 }

@@ -65,8 +65,8 @@ resource queues 'Microsoft.Storage/storageAccounts/queueServices/queues@2025-06-
   name: queueName
 }]
 
-// Who changed or deleted a record. Reads are left out: the timer reads every minute, and they would cost more than they tell.
-// Only deletions are kept: while conversations are open each turn of a lane writes a row, up to 57,600 an hour.
+// Who deleted a record. Reads and writes are left out: the timer reads every minute, and they would cost more than they
+// tell; while conversations are open each turn of a lane writes a row, up to 57,600 an hour.
 resource tableDiagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   scope: tables
   name: 'audit'

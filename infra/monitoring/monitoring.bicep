@@ -31,8 +31,8 @@ var notified = empty(alertEmails) ? actionGroupIds : concat(actionGroupIds, [act
 var alerts = [
   {
     name: 'not-stored'
-    title: 'A handoff was neither stored nor delivered'
-    text: 'A caller got 503 or 500, and OpenCX does not call again. Runbook: "Callers get 503".'
+    title: 'A handoff or webhook was neither stored nor delivered'
+    text: 'It got 503 or 500, and OpenCX does not repeat a handoff. Runbook: "Callers get 503".'
     query: loadTextContent('queries/alert-not-stored.kql')
     severity: 0
     window: 'PT15M'
@@ -129,6 +129,15 @@ var alerts = [
     looksBack: 'PT15M'
   }
   {
+    name: 'transcript-unavailable'
+    title: 'Handoffs land without their transcript'
+    text: 'OpenCX gives nothing for the key that we have, or fails. Runbook: "Transcripts are missing".'
+    query: loadTextContent('queries/alert-transcript-unavailable.kql')
+    severity: 2
+    window: 'PT15M'
+    looksBack: 'PT15M'
+  }
+  {
     name: 'crashed'
     title: 'The service itself failed'
     text: 'A bug. What it was at is tried again. Runbook: "The service crashes".'
@@ -140,7 +149,7 @@ var alerts = [
   {
     name: 'error-rate'
     title: 'More than one in twenty answers is an error'
-    text: 'Answers of 500 and above. Runbook: "Callers get 503" and "A handoff has failed".'
+    text: 'Answers of 500 and above, those to webhooks included. Runbook: "Too many errors".'
     query: loadTextContent('queries/alert-error-rate.kql')
     severity: 2
     window: 'PT15M'

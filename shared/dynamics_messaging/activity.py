@@ -215,9 +215,10 @@ def _time(value: object) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(value)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+        moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
+    return moment if moment.year > 1970 else None  # .NET writes 0001-01-01 for a time that is not set
 
 
 def _lowered(data: object) -> dict[str, Any]:

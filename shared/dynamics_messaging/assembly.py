@@ -64,7 +64,14 @@ def assemble(
     def written(conversation: Conversation, *, since: datetime, deadline: float) -> Sequence[CustomerMessage]:
         return customer().messages(conversation, since=since, deadline=deadline)
 
-    side = MessagingSide(client, settings=lambda: messaging, written=written, status=people.status, now=clock.now)
+    side = MessagingSide(
+        client,
+        settings=lambda: messaging,
+        written=written,
+        status=people.status,
+        now=clock.now,
+        home=dataverse.origin,
+    )
     return MessagingParts(client, destination, side)
 
 

@@ -20,6 +20,7 @@ from shared.errors import ConversationEnded, TransientFailure
 from shared.handoff import document
 from shared.handoff.model import Contact, Handoff, Notice, Outcome
 from shared.handoff.text import cut, one_line, size
+from shared.relay.model import HOME
 
 KIND = "messaging_conversation"
 ASSISTANT = "AI assistant (OpenCX)"
@@ -144,7 +145,7 @@ class MessagingDestination:
             url=url,
             contact=known.contact,
             warnings=(*self._notices, *known.notices, *notices),
-            relay={"channel_id": channel_id, "customer_name": _shown_name(handoff.contact)},
+            relay={"channel_id": channel_id, "customer_name": _shown_name(handoff.contact), HOME: self._environment},
         )
 
 

@@ -131,7 +131,7 @@ def lock(secrets: Secrets, *, is_refused: bool = False) -> str:
     Raises:
         ConfigurationFault, TransientFailure: as `Secrets.get`.
     """
-    return secrets.get(LOCK, system=MESSAGING, is_refused=is_refused)
+    return secrets.get("DYNAMICS_WEBHOOK_LOCK", system=MESSAGING, is_refused=is_refused)
 
 
 def lock_is_strong(text: str) -> bool:

@@ -20,7 +20,7 @@ from shared.dynamics_messaging.settings import Messaging
 from shared.dynamics_messaging.webhook import entry, is_ours
 from shared.errors import ConfigurationFault, ConversationEnded, HandoffError, PermanentFailure, TransientFailure
 from shared.handoff.text import cut, one_line
-from shared.relay import cursor
+from shared.relay import cursor, transcript
 from shared.relay.model import MESSAGE, OVER, TO_REP, Conversation, CustomerMessage, RepEntry
 from shared.relay.to_customer import REFUSED
 
@@ -57,6 +57,7 @@ class MessagingSide:
         written: what the customer wrote, by which a listing is told apart.
         status: the work item's state.
         now: the time of day.
+        home: the environment.
     """
 
     polls = False
@@ -69,7 +70,9 @@ class MessagingSide:
         written: Written,
         status: Status,
         now: Callable[[], datetime],
+        home: str,
     ) -> None:
+        self.home = home
         self._client = client
         self._settings = settings
         self._written = written
@@ -144,21 +147,22 @@ class MessagingSide:
         left = wanted
         begun = self._begun.get(conversation.key, set())
         if message.id in begun:
+            left = self._left(conversation, message, deadline)
             begun.discard(message.id)
-            left = self._unsent(conversation, message, message.at - PIECES_AFTER, deadline)
         for piece in left:
             try:
                 self._send(conversation, message, piece, deadline)
             except (TransientFailure, ConfigurationFault) as failure:
                 if piece is wanted[0]:
                     raise
-                raise TransientFailure(  # what went before has arrived
-                    failure.message,
-                    code=failure.code,
-                    system=MESSAGING,
-                    retry_after_seconds=getattr(failure, "retry_after_seconds", None),
-                    is_unclear=True,
-                ) from failure
+                raise _unclear(failure) from failure  # what went before has arrived
+
+    def _left(self, conversation: Conversation, message: CustomerMessage, deadline: float) -> list[Piece]:
+        """What of a message that was begun is not there yet. A failure is unclear: some of the message has arrived."""
+        try:
+            return self._unsent(conversation, message, message.at - PIECES_AFTER, deadline)
+        except (TransientFailure, ConfigurationFault) as failure:
+            raise _unclear(failure) from failure
 
     def has_sent(
         self, conversation: Conversation, message: CustomerMessage, *, since: datetime, deadline: float
@@ -286,14 +290,25 @@ class MessagingSide:
 
     def _customers(self, conversation: Conversation, deadline: float) -> list[CustomerMessage]:
         """What the customer wrote after the transcript that the rep was given."""
-        told, accepted_at = conversation.details.get("transcript_end"), conversation.accepted_at
+        told, accepted_at = conversation.details.get(transcript.END), conversation.accepted_at
         if told:
             start = datetime.fromisoformat(told)
         else:
             start = cursor.since(accepted_at) if accepted_at else conversation.opened_at - QUIET_AFTER
         found = self._written(conversation, since=start, deadline=deadline)
-        return [each for each in found if not told or each.at > start]
+        return [each for each in found if transcript.is_after(conversation.details, each)]
 
     def _channel_id(self, conversation: Conversation) -> str:
         known = conversation.details.get("channel_id")
         return known or self._settings().channel_id(conversation.channel)
+
+
+def _unclear(failure: TransientFailure | ConfigurationFault) -> TransientFailure:
+    """The same, of a message of which some has arrived."""
+    return TransientFailure(
+        failure.message,
+        code=failure.code,
+        system=MESSAGING,
+        retry_after_seconds=getattr(failure, "retry_after_seconds", None),
+        is_unclear=True,
+    )

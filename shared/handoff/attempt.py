@@ -147,7 +147,7 @@ class Attempt:
         while True:
             tries += 1
             try:
-                whole, notices = self._whole(record, handoff, deadline)
+                whole, notices = self._whole(record, handoff, deadline, is_first=tries == 1)
                 target = self._route(whole)
                 if target != record.target:  # the channel was read from OpenCX only now
                     record = replace(record, target=target)
@@ -188,7 +188,7 @@ class Attempt:
         while True:
             tries += 1
             try:
-                whole, notices = self._whole(record, handoff, deadline)
+                whole, notices = self._whole(record, handoff, deadline, is_first=tries == 1)
                 outcome = self._deliver(record, whole, notices, deadline, opens=False)
             except HandoffError as failure:
                 if isinstance(failure, TransientFailure) and self._pause(tries, failure, deadline):
@@ -206,9 +206,12 @@ class Attempt:
         self._clock.sleep(delay)
         return True
 
-    def _whole(self, record: Record, handoff: Handoff, deadline: float) -> tuple[Handoff, tuple[Notice, ...]]:
+    def _whole(
+        self, record: Record, handoff: Handoff, deadline: float, *, is_first: bool
+    ) -> tuple[Handoff, tuple[Notice, ...]]:
         """The handoff with what it leaves out read from OpenCX."""
-        whole, notices = hydrate(handoff, self._source, attempts=record.attempts, deadline=deadline)
+        attempts = record.attempts
+        whole, notices = hydrate(handoff, self._source, attempts=attempts, is_first=is_first, deadline=deadline)
         if whole.channel is None:
             message = "The channel is neither in the request nor known to OpenCX."
             raise PermanentFailure(message, code="channel_unknown")

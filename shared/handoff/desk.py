@@ -97,6 +97,11 @@ class HandoffDesk:
             _say_stored(record)
         return record
 
+    def is_under_way(self, handoff_id: str) -> bool:
+        """Whether it is stored, and neither landed nor given up."""
+        record = self._ledger.get(handoff_id)
+        return record is not None and not record.is_terminal
+
     def look(self, handoff_id: str) -> Record:
         """The record of a handoff. Raises NotFound."""
         record = self._ledger.get(handoff_id)
@@ -207,7 +212,10 @@ class HandoffDesk:
             and self._opener is not None
             and self._opener().has_ended_of(record.session_id, record.handoff_id)
         )
-        events.emit(events.HANDOFF_OVER if is_over else events.HANDOFF_REPLAYED, handoff_id=record.handoff_id)
+        if is_over:
+            events.emit(events.HANDOFF_OVER, handoff_id=record.handoff_id)
+        else:
+            events.emit(events.HANDOFF_REPLAYED, handoff_id=record.handoff_id)
         return Answer(record, replayed=True, is_over=is_over)
 
     def _take(self, record: Record, *, attempts: int, payload: bytes | None = None) -> Record | None:

@@ -12,6 +12,8 @@ ATTEMPTS_WITHOUT_TRANSCRIPT = 3
 
 NO_KEY = "secret_missing"
 """The code with which a source says that it has no key."""
+CERTAIN = frozenset({NO_KEY, "setting_missing", "setting_malformed"})
+"""Faults that no quick try mends; a refusal by OpenCX, Entra or Key Vault may be a moment's."""
 
 
 class Source(Protocol):
@@ -22,9 +24,16 @@ class Source(Protocol):
 
 
 def hydrate(
-    handoff: Handoff, source: Callable[[], Source | None], *, attempts: int, deadline: float
+    handoff: Handoff, source: Callable[[], Source | None], *, attempts: int, is_first: bool, deadline: float
 ) -> tuple[Handoff, tuple[Notice, ...]]:
     """Read what is missing. What stays missing delays a handoff, but never stops it, unless it is the channel.
+
+    Args:
+        handoff: as it was asked for.
+        source: where to read; None: there is no key.
+        attempts: the number of this one.
+        is_first: whether this is the first of its quick tries: what refuses the key to us may be over in a second.
+        deadline: by when, monotonic.
 
     Raises:
         TransientFailure, ConfigurationFault, PermanentFailure: a part that is needed cannot be read now.
@@ -41,6 +50,8 @@ def hydrate(
     except (TransientFailure, ConfigurationFault, PermanentFailure) as failure:
         if not needs:
             return handoff, ()
+        if isinstance(failure, ConfigurationFault) and failure.code not in CERTAIN and is_first:
+            raise TransientFailure(failure.message, code=failure.code, system="opencx", is_unclear=False) from failure
         can_wait = isinstance(failure, TransientFailure) and attempts < ATTEMPTS_WITHOUT_TRANSCRIPT
         if can_wait or (handoff.channel is None and failure.code != NO_KEY):
             raise

@@ -52,7 +52,8 @@ class Reconciler:
             in 5 minutes for a user and web server. The default leaves a third of that to new handoffs.
         retention: how long records of ended handoffs are kept.
         watch: wakes the relay's lanes that have lost their wake-up; returns how many.
-        purges: further things to delete that are older than a time; each returns how many.
+        purges: further things to delete that are older than a time, before the records: a record may stay until they
+            are gone. Each returns how many.
     """
 
     def __init__(
@@ -170,6 +171,6 @@ class Reconciler:
         if self._purged_at is not None and now - self._purged_at < PURGE_EVERY.total_seconds():
             return
         before = self._clock.now() - self._retention
-        report.purged = self._ledger.purge(before=before, limit=PURGE_MOST)
-        report.purged += sum(purge(before) for purge in self._purges)
+        report.purged = sum(purge(before) for purge in self._purges)
+        report.purged += self._ledger.purge(before=before, limit=PURGE_MOST)
         self._purged_at = now

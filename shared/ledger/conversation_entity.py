@@ -4,13 +4,14 @@ Limits: 64 KiB a property, in UTF-16 for text (Microsoft's page on the Table ser
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from shared.handoff.text import split
-from shared.relay.model import Claim, Conversation, File, RepEntry
+from shared.relay.model import MESSAGE, Claim, Conversation, File, RepEntry
 
 _TEXT_UNITS = 30_000
 """A text property holds 32,768 UTF-16 units; a rep's message is shorter, and one that is not is split over several."""
@@ -47,6 +48,7 @@ _PLAIN = (
     "stuck_tries",
 )
 _LISTS = ("details", "rep_seen", "said", "recent", "contact_seen")
+_SEEN = {"rep_seen", "recent", "contact_seen"}
 _KEPT = (
     "handoff_id",
     "session_id",
@@ -62,6 +64,10 @@ _KEPT = (
 )
 
 
+class UnreadableRow(Exception):
+    """A row that says no conversation: an id is missing, or something in it cannot be parsed."""
+
+
 def to_entity(conversation: Conversation, write: str) -> dict[str, Any]:
     """The properties of an open conversation, without keys; ``write`` is the token of this write."""
     claim = conversation.claim
@@ -75,25 +81,17 @@ def to_entity(conversation: Conversation, write: str) -> dict[str, Any]:
 
 
 def from_entity(row: Mapping[str, Any]) -> Conversation:
-    """The conversation that an entity holds."""
-    times: dict[str, Any] = {name: time_of(row[name]) for name in _TIMES}
-    claim: Claim | None = None
-    if row["claim"]:
-        held = json.loads(row["claim"])
-        claim = Claim(
-            **{**held, "at": datetime.fromisoformat(held["at"]), "until": datetime.fromisoformat(held["until"])}
-        )
-    return Conversation(
-        **{name: row[name] for name in _PLAIN},
-        **times,
-        details=json.loads(row["details"]),
-        said=json.loads(row["said"]),
-        rep_seen=tuple((name, at) for name, at in json.loads(row["rep_seen"])),
-        recent=tuple((name, at) for name, at in json.loads(row["recent"])),
-        contact_seen=tuple((name, at) for name, at in json.loads(row["contact_seen"])),
-        claim=claim,
-        version=etag_of(row),
-    )
+    """The conversation that an entity holds. What an older version did not write is as the model has it by default.
+
+    Raises:
+        UnreadableRow: it holds none.
+    """
+    with _reading():
+        lists: dict[str, Any] = {name: json.loads(row[name]) for name in _LISTS if name in row}
+        for name in _SEEN & lists.keys():
+            lists[name] = tuple((digest, at) for digest, at in lists[name])
+        claim = _claim(row.get("claim", ""))
+        return Conversation(**_columns(row, _PLAIN, _TIMES), **lists, claim=claim, version=etag_of(row))
 
 
 def to_trace(conversation: Conversation) -> dict[str, Any]:
@@ -103,10 +101,9 @@ def to_trace(conversation: Conversation) -> dict[str, Any]:
 
 
 def from_trace(row: Mapping[str, Any]) -> Conversation:
-    """The conversation as far as its trace tells."""
-    opened_at = time_of(row["opened_at"])
-    assert opened_at is not None
-    return Conversation(**{name: row[name] for name in _KEPT}, opened_at=opened_at, ended_at=time_of(row["ended_at"]))
+    """The conversation as far as its trace tells. Raises UnreadableRow."""
+    with _reading():
+        return Conversation(**_columns(row, _KEPT, ("opened_at", "ended_at")))
 
 
 def entry_to_entity(entry: RepEntry) -> dict[str, Any]:
@@ -125,17 +122,15 @@ def entry_to_entity(entry: RepEntry) -> dict[str, Any]:
 
 def entry_from_entity(row: Mapping[str, Any]) -> RepEntry:
     """The entry that an entity holds."""
-    at = time_of(row["at"])
-    assert at is not None
     texts = [str(row[f"text{number}"]) for number in range(20) if f"text{number}" in row]
     return RepEntry(
         id=row["id"],
-        at=at,
-        kind=row["kind"],
+        at=_moment(row["at"]),
+        kind=row.get("kind", MESSAGE),
         text="".join(texts),
-        author=row["author"] or None,
-        files=tuple(File(**file) for file in json.loads(row["files"])),
-        is_automated=row["is_automated"],
+        author=row.get("author") or None,
+        files=tuple(File(**file) for file in json.loads(row.get("files", "[]"))),
+        is_automated=row.get("is_automated", False),
         key=str(row["RowKey"]),
     )
 
@@ -151,10 +146,43 @@ def text_of(moment: datetime | None) -> str:
 
 
 def time_of(text: str) -> datetime | None:
-    """The time that a text holds."""
-    return datetime.fromisoformat(text) if text else None
+    """The time that a text holds; one without a zone, which a hand may have written, is in UTC."""
+    if not text:
+        return None
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def etag_of(row: Mapping[str, Any]) -> str:
     """The version of an entity that was read."""
     return str(getattr(row, "metadata", {}).get("etag", ""))
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UnreadableRow(type(error).__name__) from None  # the error's own text may quote the row
+
+
+def _columns(row: Mapping[str, Any], plain: Sequence[str], times: Sequence[str]) -> dict[str, Any]:
+    """The columns that the row has; the model knows the rest, but for the ids."""
+    found = {name: row[name] for name in plain if name in row}
+    found |= {name: time_of(row[name]) for name in times if name in row}
+    return {**found, "opened_at": _moment(row["opened_at"])}
+
+
+def _claim(text: str) -> Claim | None:
+    if not text:
+        return None
+    held = json.loads(text)
+    return Claim(**{**held, "at": _moment(held["at"]), "until": _moment(held["until"])})
+
+
+def _moment(text: str) -> datetime:
+    """A time that has to be there."""
+    moment = time_of(text)
+    if moment is None:
+        raise ValueError
+    return moment

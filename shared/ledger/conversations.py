@@ -13,14 +13,16 @@ Partition ``rx``: a system's id of a conversation, and its key here. Partition `
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from shared import events
 from shared.errors import LedgerUnavailable
 from shared.ledger import keys
 from shared.ledger.conversation_entity import (
+    UnreadableRow,
     entry_from_entity,
     entry_to_entity,
     etag_of,
@@ -44,6 +46,7 @@ class TableConversations:
 
     def __init__(self, table: Table) -> None:
         self._table = table
+        self._unreadable: dict[str, str] = {}
 
     def open(self, conversation: Conversation) -> Conversation:
         """Store a new conversation; or find the one of that handoff, open or ended."""
@@ -81,15 +84,21 @@ class TableConversations:
             return found[0]
         partition, row = _address(key)
         trace = self._table.get(partition, f"t:{row}")
-        return from_trace(trace) if trace is not None else None
+        return self._read(trace, from_trace) if trace is not None else None
+
+    def is_known(self, session_id: str, handoff_id: str) -> bool:
+        """Whether anything of a handoff's conversation is there, open or ended, readable or not."""
+        partition, row = _address(key_of(session_id, handoff_id))
+        names = (f"t:{row}", f"o:{row}")  # the trace is there from the first moment: mostly one question is enough
+        return any(self._table.get(partition, name, select=("PartitionKey",)) is not None for name in names)
 
     def of_session(self, session_id: str) -> list[Conversation]:
-        """The open conversations of a session."""
+        """The open conversations of a session; a row that cannot be read is left out, and the log says so."""
         _, row = _address(session_key(session_id))
         return self._range(lane_of(session_id), f"o:{row}:", f"o:{row}:~", 100)
 
     def of_lane(self, name: str, *, most: int = 20_000) -> list[Conversation]:
-        """The open conversations of a lane."""
+        """The open conversations of a lane; a row that cannot be read is left out, and the log says so."""
         return self._range(name, "o:", "o:~", most)
 
     def find(self, system: str, conversation_id: str) -> Conversation | None:
@@ -100,7 +109,10 @@ class TableConversations:
     def has_ended(self, system: str, conversation_id: str) -> bool:
         """Whether a conversation with that id of the system's was there, and has ended."""
         row = self._table.get(_INDEX, _index(system, conversation_id))
-        return row is not None and self._current(str(row["Key"])) is None
+        if row is None:
+            return False
+        partition, name = _address(str(row["Key"]))
+        return self._table.get(partition, f"o:{name}", select=("PartitionKey",)) is None
 
     def change(self, conversation: Conversation) -> Conversation | None:
         """Write it if it is still at its version; None when somebody else was first, or it has ended."""
@@ -141,7 +153,7 @@ class TableConversations:
             )
         except Conflict:
             trace = self._table.get(partition, f"t:{row}")
-            if trace is None or trace["ended_at"] != text_of(ended.ended_at):
+            if trace is None or trace.get("ended_at") != text_of(ended.ended_at):
                 return False  # else it is the echo of our own first try
         self._table.delete_range(partition, after=f"i:{row}:", before=f"i:{row}:~")
         return True
@@ -207,26 +219,50 @@ class TableConversations:
             partition = f"r{shard}"
             after = f"e:{keys.newest_first(before)}:~"
             for row in self._table.query(partition, after=after, before="e;", most=limit - purged):
-                name = str(row["RowKey"])
-                key = name.split(":", 2)[2]
-                trace = self._table.get(partition, f"t:{key}")
-                if trace is not None:
-                    self._table.delete(_INDEX, _index(trace["system"], trace["conversation_id"]))
-                self._table.delete_range(partition, after=f"i:{key}:", before=f"i:{key}:~")  # a push that was late
-                self._table.delete(partition, f"t:{key}")
-                self._table.delete(partition, name)
+                self._forget(partition, str(row["RowKey"]))
                 purged += 1
             if purged >= limit:
                 break
         return purged
 
     def _range(self, lane: str, after: str, before: str, most: int) -> list[Conversation]:
-        return [from_entity(row) for row in self._table.query(f"r{lane}", after=after, before=before, most=most)]
+        rows = self._table.query(f"r{lane}", after=after, before=before, most=most)
+        return [read for row in rows if (read := self._read(row, from_entity)) is not None]
 
     def _current(self, key: str) -> tuple[Conversation, str] | None:
         partition, row = _address(key)
         found = self._table.get(partition, f"o:{row}")
-        return (from_entity(found), str(found["Write"])) if found is not None else None
+        read = self._read(found, from_entity) if found is not None else None
+        return (read, str(found.get("Write", ""))) if found is not None and read is not None else None
+
+    def _read(self, row: Mapping[str, Any], reader: Callable[[Mapping[str, Any]], Conversation]) -> Conversation | None:
+        """The conversation of a row; None when it cannot be read: one row must not stop the others of its lane.
+
+        The log says so once a process and version of the row: a lane is looked at every few seconds.
+        """
+        try:
+            return reader(row)
+        except UnreadableRow:
+            key, version = str(row["RowKey"]), etag_of(row)
+            if self._unreadable.get(key) != version:
+                self._unreadable[key] = version
+                events.emit(events.RELAY_ROW_UNREADABLE, key=key)
+            return None
+
+    def _forget(self, partition: str, marker: str) -> None:
+        """Delete what is left of an ended conversation; the marker, which finds it, last.
+
+        A marker that an earlier purge has not come to may be older than the trace: then that is of a later one.
+        """
+        _, moment, key = marker.split(":", 2)
+        trace = self._table.get(partition, f"t:{key}")
+        known = self._read(trace, from_trace) if trace is not None else None
+        if known is None or keys.newest_first(known.ended_at or known.opened_at) == moment:
+            if known is not None:
+                self._table.delete(_INDEX, _index(known.system, known.conversation_id))
+            self._table.delete_range(partition, after=f"i:{key}:", before=f"i:{key}:~")  # a push that was late
+            self._table.delete(partition, f"t:{key}")
+        self._table.delete(partition, marker)
 
 
 def _lane(row: Mapping[str, Any]) -> Lane:

@@ -5,7 +5,7 @@ token, the write was done, and what came back was its echo.
 """
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -22,11 +22,16 @@ from shared.handoff.record import (
 )
 from shared.ledger import entity as entities
 from shared.ledger import keys
+from shared.ledger.conversations import TableConversations
 from shared.ledger.payload import PayloadRows
 from shared.ledger.table import Conflict, Table
 
 _SYSTEMS = "sys"
 _MOST_WAITING = 10_000
+_CONVERSATION = "messaging_conversation"
+"""The kind of outcome that `shared.ledger.conversations` has rows of."""
+_LOOKS = 2
+"""Records that one purge looks at, for each that it may delete: what has to stay must not hide what may go."""
 _TRANSACTION_BYTES = 2_500_000
 """Payload that one transaction carries; its body may hold 4 MiB, and binary grows by a third in it."""
 
@@ -37,6 +42,8 @@ class TableLedger:
     def __init__(self, table: Table) -> None:
         self._table = table
         self._payloads = PayloadRows(table)
+        self._conversations = TableConversations(table)
+        self._left_off: dict[str, str] = {}
 
     def open(self, record: Record, payload: bytes) -> tuple[Record, bool]:
         """Store a new handoff with its payload; or find the one that is there."""
@@ -153,12 +160,24 @@ class TableLedger:
         return Page(records, names[-1] if len(ordered) > limit else None)
 
     def purge(self, *, before: datetime, limit: int) -> int:
-        """Delete terminal records last changed before a time, with their markers and payloads."""
-        purged = 0
+        """Delete terminal records last changed before a time, with their markers and payloads; returns how many.
+
+        The record of a conversation stays while that is known, open or ended: without it a new handoff of the same id
+        would be delivered, find the old conversation, and not be carried. What stays is passed over, within a bound;
+        the next purge of this process goes on behind it, and begins anew when it has come to the end.
+        """
+        purged, looks = 0, _LOOKS * limit
         for listed in (keys.COMPLETED_LIST, keys.FAILED_LIST):
-            rows = self._merge(f"{listed}:{keys.newest_first(before)}:~", f"{listed};", limit - purged)
-            for row in rows[: limit - purged]:
-                purged += self._delete(str(row["PartitionKey"]), str(row["RowKey"]))
+            if purged == limit or not looks:
+                break
+            after = max(f"{listed}:{keys.newest_first(before)}:~", self._left_off.pop(listed, ""))
+            for row in self._pages(after, f"{listed};", limit):
+                if purged == limit or not looks:
+                    self._left_off[listed] = after
+                    break
+                after = str(row["RowKey"])
+                looks -= 1
+                purged += self._delete(str(row["PartitionKey"]), after)
         return purged
 
     def read_system(self, system: str) -> SystemState:
@@ -242,6 +261,8 @@ class TableLedger:
         if current is None or current[0].marker != marker:
             return 0
         record = current[0]
+        if self._is_needed(record):
+            return 0
         operations: list[tuple[Any, ...]] = [
             (
                 "delete",
@@ -256,6 +277,19 @@ class TableLedger:
             return 0  # it was replayed in this moment
         self._payloads.drop(key, keep="")
         return 1
+
+    def _is_needed(self, record: Record) -> bool:
+        """Whether a conversation is known by this record: one question to the table, two when it is not."""
+        is_conversation = record.outcome is not None and record.outcome.kind == _CONVERSATION
+        return is_conversation and self._conversations.is_known(record.session_id, record.handoff_id)
+
+    def _pages(self, after: str, before: str, size: int) -> Iterator[Mapping[str, Any]]:
+        """The rows of a range over all shards, in key order, read page by page as far as they are wanted."""
+        while rows := self._merge(after, before, size):
+            yield from rows
+            if len(rows) < size:
+                return
+            after = str(rows[-1]["RowKey"])
 
     def _merge(self, after: str, before: str, most: int) -> list[Mapping[str, Any]]:
         """The first rows of a range over all shards, in key order."""

@@ -36,6 +36,7 @@ from shared.handoff.record import Record
 from shared.ledger import keys
 from shared.opencx.webhook import Webhook
 from shared.relay.model import ENDED, Conversation
+from shared.relay.pace import LAST_WORDS_PUSHED
 
 HANDED_OFF = "conversation.handoff_to_human"
 CONTACT_WROTE = "conversation.contact_response"
@@ -45,6 +46,8 @@ SECOND_AFTER = timedelta(minutes=10)
 """A session that is handed off so long after its handoff has ended is handed off a second time."""
 CONVERSATION = "messaging_conversation"
 """Where a handoff has become one of these, it is the conversation's end that counts: it landed long before."""
+END_TAKES = LAST_WORDS_PUSHED
+"""From the end in the rep's system until a conversation is closed here, at most, while all goes well."""
 CLOCKS_DIFFER = timedelta(seconds=5)
 """By so much OpenCX's clock may be ahead of ours."""
 TAKEN_OVER = "human_agent_decided_to_take_over"
@@ -60,6 +63,9 @@ class Desk(Protocol):
 
     def store(self, handoff: Handoff, payload: bytes) -> Record:
         """Store it without trying, or find the one that is there. Raises LedgerUnavailable."""
+
+    def is_under_way(self, handoff_id: str) -> bool:
+        """Whether it is stored, and neither landed nor given up. Raises LedgerUnavailable."""
 
 
 class Wake(Protocol):
@@ -80,6 +86,12 @@ class Relay(Protocol):
 
         ``at``: when the session was closed, in UTC; one that was opened later goes on. None: that is not known.
         """
+
+    def superseded(self, session_id: str) -> None:
+        """A further handoff of the session is on its way: what is ending must not close the session."""
+
+    def closed_early(self, session_id: str, at: datetime | None) -> None:
+        """The session was closed while its handoff was on its way: what that becomes is ended at once."""
 
     def of_handoff(self, session_id: str, handoff_id: str) -> Conversation | None:
         """The conversation of a handoff, open or ended; None: there is none, or none is known any more."""
@@ -160,7 +172,10 @@ class OpenCXEvents:
                 count = self._relay().contact_wrote(fact.session_id)
                 events.emit(events.WEBHOOK_HANDLED, kind=fact.event, conversations=count)
             elif fact.event == CLOSED:
-                count = self._relay().closed(fact.session_id, _moment(fact.data.get("timestamp")))
+                at = _moment(fact.data.get("timestamp"))
+                count = self._relay().closed(fact.session_id, at)
+                if not count and self._desk.is_under_way(fact.session_id):
+                    self._relay().closed_early(fact.session_id, at)
                 events.emit(events.WEBHOOK_HANDLED, kind=fact.event, conversations=count)
             elif fact.data.get("was_handedoff_to_third_party") is True:
                 # An integration of OpenCX's own has it: a second record would ring a second rep.
@@ -178,6 +193,7 @@ class OpenCXEvents:
             at = _moment(fact.data.get("timestamp"))
             assert at is not None  # or it were no second one
             record = self._store({**data, "handoff_id": second_id(fact.session_id, at)})
+            self._relay().superseded(fact.session_id)
         events.emit(events.WEBHOOK_HANDLED, kind=fact.event, handoff_id=record.handoff_id, state=record.state)
         if not record.is_terminal:
             try:
@@ -190,7 +206,7 @@ class OpenCXEvents:
         return self._desk.store(handoff, json.dumps(kept, allow_nan=False).encode())
 
     def _is_second(self, fact: Fact, record: Record) -> bool:
-        """Whether the session had been handed off, that has ended, and this is a new handoff.
+        """Whether the session had been handed off, that has ended or is about to, and this is a new handoff.
 
         A rep's reply takes the session over from the AI, which may be told to us as a handoff: that is none. Where the
         handoff has become a conversation, all that was told before its end belongs to it, and all after is new.
@@ -200,11 +216,22 @@ class OpenCXEvents:
             return False
         if record.outcome is not None and record.outcome.kind == CONVERSATION:
             conversation = self._relay().of_handoff(record.session_id, record.handoff_id)
-            if conversation is not None and conversation.state != ENDED:
-                return False  # a look was had at it
-            if conversation is not None and conversation.ended_at is not None:
-                return at > conversation.ended_at + CLOCKS_DIFFER
+            if conversation is not None:
+                return _is_after_its_end(conversation, at)
         return at > (record.completed_at or record.updated_at) + SECOND_AFTER
+
+
+def _is_after_its_end(conversation: Conversation, at: datetime) -> bool:
+    """Whether what was told then was told after a conversation's end, by two clocks.
+
+    A new wish that is taken for an old one leaves a customer waiting for nobody; the opposite rings a second rep.
+    """
+    if conversation.state != ENDED and not conversation.ending:
+        return False
+    if at <= conversation.opened_at + CLOCKS_DIFFER:
+        return False  # it is what was answered by this conversation
+    end = conversation.over_at or (conversation.ended_at and conversation.ended_at - END_TAKES)
+    return end is None or at > end - CLOCKS_DIFFER
 
 
 def payload_of(fact: Fact) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from shared.config.clock import Clock
 from shared.errors import ConfigurationFault, ConversationEnded, HandoffError, PermanentFailure, TransientFailure
 from shared.relay import pace
 from shared.relay.held import Held, Taken
-from shared.relay.model import TO_CUSTOMER, TO_REP, Conversation, CustomerSide, RepSide
+from shared.relay.model import HOME, KEEPS_SESSION, TO_CUSTOMER, TO_REP, Conversation, CustomerSide, RepSide
 from shared.relay.store import Conversations
 from shared.relay.to_customer import REP, ToCustomer
 from shared.relay.to_rep import ToRep
@@ -29,8 +29,6 @@ MISSING_TRIES = 30
 """Looks in a row, half an hour of them, at a session that OpenCX does not know, before it is taken for deleted."""
 SESSION_MISSING = "opencx_session_missing"
 FORGOTTEN_AFTER = timedelta(days=30)
-LAST_WORDS, LAST_WORDS_PUSHED = timedelta(seconds=3), timedelta(seconds=12)
-"""How long the end waits for what it has overtaken: no system promises an order, and pushes are tried again."""
 POLLS_A_MINUTE = 30
 """Of OpenCX's 100 requests a minute, what looks without a webhook may use, all conversations together."""
 RECEIPT_SECONDS = 3.0
@@ -106,7 +104,7 @@ class Carrier:
         side: RepSide | None = None
         said: list[str] = []
         try:
-            side = self._sides(held.now.system)
+            side = _at_home(self._sides(held.now.system), held.now)
             self._carry(held, side, said)
             if held.now.failures:
                 held.set(failures=0, error_code="" if held.now.undelivered == 0 else held.now.error_code)
@@ -204,17 +202,24 @@ class Carrier:
     def _rest(self, held: Held, side: RepSide) -> timedelta | None:
         """What is still to do before it has ended: how long to wait for last words; None: nothing."""
         if held.now.ending == REP:
-            patience = LAST_WORDS if side.polls else LAST_WORDS_PUSHED
+            patience = pace.LAST_WORDS if side.polls else pace.LAST_WORDS_PUSHED
             waited = self._clock.now() - (held.now.over_at or held.now.opened_at)
             if waited < patience:
                 return patience - waited
-            if self._options.closes_session:
+            if self._options.closes_session and not self._is_needed(held.now):
                 held.write()  # closing comes back as a webhook, which must not be taken for the customer's doing
                 self._close(held, lambda: self._customer().close(held.now, deadline=held.deadline()))
         elif held.now.ending == CUSTOMER and self._options.ends_conversation:
             held.write()  # of a conversation that is over nobody tells whether the last words have arrived
             self._close(held, lambda: side.end(held.now, deadline=held.deadline()))
         return None
+
+    def _is_needed(self, conversation: Conversation) -> bool:
+        """Whether OpenCX's session goes on: another rep is in it, or is being called."""
+        others = self._conversations.of_session(conversation.session_id)
+        return KEEPS_SESSION in conversation.details or any(
+            not other.ending for other in others if other.key != conversation.key
+        )
 
     def _close(self, held: Held, close: Callable[[], None]) -> None:
         """Tell the other side that it is over; after many failures it is over without that."""
@@ -245,3 +250,19 @@ class Carrier:
         if silent > FORGOTTEN_AFTER or (held.now.ending and failures > MISSING_TRIES):
             return None
         return wait
+
+
+def _at_home(side: RepSide, conversation: Conversation) -> RepSide:
+    """The side, if it is where the conversation stands.
+
+    Raises:
+        ConfigurationFault: the settings name another organization by now, which would call it unknown, and so ended.
+    """
+    if conversation.details.get(HOME, side.home) != side.home:
+        raise ConfigurationFault(
+            "The conversation stands in another organization or deployment than the settings name.",
+            code="conversation_elsewhere",
+            system=conversation.system,
+            fix="Set the former values again until it has ended, or end it in both systems.",
+        )
+    return side

@@ -12,6 +12,12 @@ MESSAGE, JOINED, LEFT, OVER, UNANSWERED = "message", "joined", "left", "over", "
 """Kinds of `RepEntry`: words for the customer; a rep came; a rep went (transfer or end, not known yet); the
 conversation is over; nobody can take it (routing failed, out of hours)."""
 
+KEEPS_SESSION = "keeps_session"
+"""In ``Conversation.details``: a further handoff of the session is on its way; this one's end does not close it."""
+
+HOME = "home"
+"""In ``Conversation.details``: the organization that it stands in."""
+
 TO_CUSTOMER, TO_REP = "to_customer", "to_rep"
 
 
@@ -198,6 +204,8 @@ class RepSide(Protocol):
 
     polls: bool
     """Whether entries must be fetched; else they are pushed into the inbox, and `entries` is a slow safety net."""
+    home: str
+    """Which organization it is; the same as `HOME` of the conversations that it has."""
 
     def entries(self, conversation: Conversation, *, since: datetime, deadline: float) -> Sequence[RepEntry]:
         """What happened since that time, oldest first; it may repeat what is known, and holds no echo of our own.

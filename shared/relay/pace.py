@@ -10,6 +10,8 @@ LANE_SECONDS = 1.0
 WAITING = timedelta(seconds=2)
 SLOW = timedelta(seconds=5)
 IDLE = timedelta(seconds=15)
+LAST_WORDS, LAST_WORDS_PUSHED = timedelta(seconds=3), timedelta(seconds=12)
+"""How long the end waits for what it has overtaken: no system promises an order, and pushes are tried again."""
 SWEEP, IDLE_SWEEP = timedelta(minutes=2), timedelta(minutes=10)
 
 _RINGING, _WRITING, _THINKING = timedelta(minutes=2), timedelta(minutes=10), timedelta(minutes=30)

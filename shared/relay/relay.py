@@ -8,11 +8,11 @@ from shared import events
 from shared.config.clock import Clock
 from shared.errors import TransientFailure
 from shared.handoff.model import Handoff, Outcome
-from shared.relay import pace
+from shared.relay import pace, transcript
 from shared.relay.carrier import CUSTOMER
 from shared.relay.lanes import Lanes
-from shared.relay.model import ENDED, Conversation, RepEntry, lane_of
-from shared.relay.store import Conversations, Wake
+from shared.relay.model import ENDED, KEEPS_SESSION, Conversation, RepEntry, lane_of
+from shared.relay.store import Closings, Conversations, Wake
 
 CLOCKS_DIFFER = timedelta(seconds=5)
 """How far OpenCX's clock may be behind ours, when it says when a session was closed."""
@@ -21,8 +21,11 @@ CLOCKS_DIFFER = timedelta(seconds=5)
 class Relay:
     """Opens conversations, and wakes them when something has come for them."""
 
-    def __init__(self, *, conversations: Conversations, lanes: Lanes, wake: Wake, clock: Clock) -> None:
+    def __init__(
+        self, *, conversations: Conversations, closings: Closings, lanes: Lanes, wake: Wake, clock: Clock
+    ) -> None:
         self._conversations = conversations
+        self._closings = closings
         self._lanes = lanes
         self._wake = wake
         self._clock = clock
@@ -46,7 +49,7 @@ class Relay:
         newest = max(times, default=accepted_at)
         transcript_end = (newest if newest <= now else accepted_at) if handoff.transcript else None
         if transcript_end:
-            details["transcript_end"] = transcript_end.isoformat()
+            details |= transcript.details(handoff.transcript or (), transcript_end)
         conversation = self._conversations.open(
             Conversation(
                 handoff_id=handoff.handoff_id,
@@ -62,15 +65,29 @@ class Relay:
                 contact_poll_at=now,
             )
         )
+        closed_at = self._closings.find(handoff.session_id)
+        if closed_at is not None and closed_at > accepted_at - CLOCKS_DIFFER:  # while the handoff was on its way
+            self.closed(handoff.session_id)
         if not conversation.ending:
             events.emit(events.RELAY_OPENED, system=conversation.system, conversation_id=conversation.conversation_id)
             self._lanes.nudge(lane_of(handoff.session_id), by=now + pace.WAITING)
         return conversation
 
     def contact_wrote(self, session_id: str) -> int:
-        """The customer has written: look now. Returns how many conversations are open."""
+        """The customer has written: look now. Returns how many conversations go on; one that is ending does not."""
         now = self._clock.now()
-        return self._touch(session_id, lambda known: replace(known, contact_poll_at=now, next_at=now, peeks=1))
+        found = self._touch(session_id, lambda known: replace(known, contact_poll_at=now, next_at=now, peeks=1))
+        return sum(not one.ending for one in found)
+
+    def superseded(self, session_id: str) -> None:
+        """A further handoff of the session is on its way: what is ending must not close the session."""
+
+        def keep(known: Conversation) -> Conversation:
+            if not known.ending or KEEPS_SESSION in known.details:
+                return known
+            return replace(known, details={**known.details, KEEPS_SESSION: "true"})
+
+        self._touch(session_id, keep)
 
     def closed(self, session_id: str, at: datetime | None = None) -> int:
         """OpenCX's session was closed: carry what is left, and end the rep's conversation.
@@ -84,7 +101,12 @@ class Relay:
                 return known  # our own closing comes back; or another conversation's, late
             return replace(known, ending=CUSTOMER, contact_poll_at=now, next_at=now)
 
-        return self._touch(session_id, end)
+        return len(self._touch(session_id, end))
+
+    def closed_early(self, session_id: str, at: datetime | None) -> None:
+        """The session was closed while its handoff was on its way: what that becomes is ended at once."""
+        self._closings.note(session_id, at or self._clock.now())
+        self.closed(session_id, at)  # it may have been opened in between
 
     def pushed(self, conversation: Conversation, entries: Sequence[RepEntry]) -> None:
         """The rep's system has pushed something: it is stored when this returns."""
@@ -108,7 +130,7 @@ class Relay:
         known = self.of_handoff(session_id, handoff_id)
         return known is not None and known.state == ENDED
 
-    def _touch(self, session_id: str, change: Callable[[Conversation], Conversation]) -> int:
+    def _touch(self, session_id: str, change: Callable[[Conversation], Conversation]) -> list[Conversation]:
         found = self._conversations.of_session(session_id)
         for conversation in found:
             known: Conversation | None = conversation
@@ -117,7 +139,7 @@ class Relay:
                     self._awake(conversation.key)
                     break
                 known = self._conversations.get(known.key)  # a step was quicker; None: it has ended
-        return len(found)
+        return found
 
     def _awake(self, key: str) -> None:
         try:

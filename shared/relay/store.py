@@ -25,6 +25,16 @@ class Lane:
     version: str = ""
 
 
+class Closings(Protocol):
+    """Sessions that were closed before their handoff had landed. Every method may raise LedgerUnavailable."""
+
+    def note(self, session_id: str, at: datetime) -> None:
+        """The session was closed then."""
+
+    def find(self, session_id: str) -> datetime | None:
+        """When it was closed; None: nothing was noted."""
+
+
 class Conversations(Protocol):
     """The ledger of conversations. Every method may raise LedgerUnavailable."""
 

@@ -65,7 +65,7 @@ class ToCustomer:
         if self._pushed:
             self._take(self._side.arrange(now, self._pushed, deadline=held.deadline()))
         if self._side.polls:
-            asked = cursor.since(now.rep_cursor or now.accepted_at or now.opened_at)
+            asked = cursor.since(now.rep_cursor or now.accepted_at or now.opened_at, now.rep_seen)
             self._take(self._side.entries(now, since=asked, deadline=held.deadline()))
         elif self._must_sweep():
             asked = cursor.since(now.accepted_at or now.opened_at)
@@ -109,6 +109,8 @@ class ToCustomer:
             if entry.kind == MESSAGE and (self._relays_automated or not entry.is_automated):
                 self._say(entry)
             else:
+                if entry.kind == MESSAGE:  # not told, and never to be: a sweep must not bring it again
+                    self._count(REFUSED + cursor.short(entry_text(entry)))
                 self._note(entry)
         if self._has_swept:
             held.set(swept_at=held.time() if held.now.swept_at == held.stored.swept_at else held.now.swept_at)
@@ -214,7 +216,9 @@ class ToCustomer:
     def _know(self, handled: Iterable[tuple[str, datetime]]) -> None:
         held = self._held
         waiting = [each.delivery for each in self._pushed]
-        rep_cursor, seen = cursor.passed(held.now.rep_cursor, held.now.rep_seen, handled, waiting=waiting)
+        rep_cursor, seen = cursor.passed(
+            held.now.rep_cursor, held.now.rep_seen, handled, now=held.time(), waiting=waiting
+        )
         held.set(rep_cursor=rep_cursor, rep_seen=seen)
 
 

@@ -1,11 +1,11 @@
 """From the customer to the rep: what was written after the handoff, in order, each message once."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from shared import events
 from shared.errors import TransientFailure
-from shared.relay import cursor
+from shared.relay import cursor, transcript
 from shared.relay.held import Held
 from shared.relay.model import TO_REP, CustomerMessage, CustomerSide, RepSide
 
@@ -68,7 +68,7 @@ class ToRep:
     def _read(self) -> Sequence[CustomerMessage]:
         if self._messages is None:
             held = self._held
-            asked = cursor.since(held.now.contact_cursor or held.now.opened_at)
+            asked = cursor.since(held.now.contact_cursor or held.now.opened_at, held.now.contact_seen)
             found = self._customer.messages(held.now, since=asked, deadline=held.deadline())
             # Sorted out before anything is settled: that moves the cursor, and with it old ids are forgotten.
             self._messages = [each for each in found if self._is_new(each)]
@@ -95,12 +95,12 @@ class ToRep:
 
     def _see(self, message: CustomerMessage) -> None:
         held = self._held
-        contact_cursor, seen = cursor.passed(held.now.contact_cursor, held.now.contact_seen, [(message.id, message.at)])
+        handled = [(message.id, message.at)]
+        contact_cursor, seen = cursor.passed(held.now.contact_cursor, held.now.contact_seen, handled, now=held.time())
         held.set(contact_cursor=contact_cursor, contact_seen=seen)
 
     def _is_new(self, message: CustomerMessage) -> bool:
         """Whether it was written after what the handoff's transcript holds, and not carried yet."""
         if cursor.is_seen(self._held.now.contact_seen, message.id):
             return False
-        start = self._held.now.details.get("transcript_end")
-        return start is None or message.at > datetime.fromisoformat(start)
+        return transcript.is_after(self._held.now.details, message)

@@ -200,7 +200,17 @@ class SalesforceClient:
             for each in entry_ids
         ]
         path = f"/conversation/{conversation_id}/acknowledge-entries"
-        reply = self._call("POST", path, "acknowledge", identity, deadline, json_body={"acks": acks})
+        # Best effort: a refusal of this call says nothing about the token that all others go by.
+        token = self._tokens.get(identity, deadline=deadline)
+        reply = self._wire.call(
+            "POST",
+            path,
+            operation="acknowledge",
+            deadline=deadline,
+            token=token.value,
+            json_body={"acks": acks},
+            body=None,
+        )
         self._judge(reply, refusal.of_conversation)
 
     def end_session(self, conversation_id: str, *, identity: Identity, deadline: float) -> None:

@@ -9,6 +9,8 @@ from shared.handoff import document
 from shared.handoff.document import Document
 from shared.handoff.model import CUSTOMER as SAID_BY_CUSTOMER
 from shared.handoff.model import Attachment, Handoff, Notice, Outcome
+from shared.handoff.phone import e164
+from shared.relay.model import HOME
 from shared.salesforce import CONVERSATION, EMAIL, SYSTEM, parts
 from shared.salesforce.attributes import attributes, lasting
 from shared.salesforce.client import SalesforceClient, Session
@@ -24,6 +26,9 @@ MESSAGES_A_MINUTE = 22
 """Into one conversation (reference: limits); files count, as far as is known."""
 FILE_SECONDS = 4.0
 """With less than this left of the budget no file is begun: text comes first."""
+
+EMAIL_MAX = 254
+"""The longest address (RFC 5321)."""
 
 _KNOWN_BY_PHONE = frozenset({"sms", "whatsapp", "phone"})
 
@@ -174,6 +179,7 @@ class SalesforceDestination:
             "subject": delivery.identity.subject,
             "attributes": json.dumps(kept, ensure_ascii=False),
             "language": delivery.session.language,
+            HOME: self._access.home,
         }
         if delivery.identity.is_guest:
             relay["guest"] = "true"
@@ -194,9 +200,9 @@ def subject_of(handoff: Handoff, access: Access, *, channel: str) -> str:
     """
     contact = handoff.contact
     if access.subject == CUSTOMER:
-        if channel in _KNOWN_BY_PHONE and contact.phone:
+        if channel in _KNOWN_BY_PHONE and contact.phone and e164(contact.phone):
             return contact.phone
-        if contact.verified is True and contact.email:
+        if contact.verified is True and contact.email and len(contact.email) <= EMAIL_MAX:
             return contact.email
     return f"session:{handoff.session_id}"
 

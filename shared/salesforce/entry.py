@@ -25,9 +25,10 @@ def rep_entries(entries: Iterable[Json], *, since: datetime) -> list[RepEntry]:
 
     Args:
         entries: as Salesforce gives them.
-        since: the time of an entry that has none.
+        since: the time of an entry that has none, where no other has one.
     """
     known = list(entries)
+    since = max((at for at in map(_at, known) if at is not None), default=since)
     later = _sessions(known)
     found: dict[str, RepEntry] = {}
     for entry in known:

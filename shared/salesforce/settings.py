@@ -87,6 +87,11 @@ class Access:
     notices: tuple[Notice, ...] = ()
 
     @property
+    def home(self) -> str:
+        """The org and the deployment, by which conversations know where they stand."""
+        return f"{self.org_id}/{self.developer_name}"
+
+    @property
     def audience(self) -> str:
         """Who identity tokens are for: the org's own address."""
         host = self.origin

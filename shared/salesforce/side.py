@@ -56,6 +56,7 @@ class SalesforceSide:
     ) -> None:
         self._client = client
         self._tokens = tokens
+        self.home = access.home
         self._reopens = access.reopens
         self._sends_receipts = access.sends_receipts
         self._guarded = access.guarded_words

@@ -203,7 +203,12 @@ class Organisation:
             monotonic=self.clock.monotonic,
         )
         side = MessagingSide(
-            client, settings=lambda: known, written=self.opencx.messages, status=people.status, now=self.clock.now
+            client,
+            settings=lambda: known,
+            written=self.opencx.messages,
+            status=people.status,
+            now=self.clock.now,
+            home=self.organisation.url,
         )
         carrier = Carrier(
             conversations=self.ledger,

@@ -8,6 +8,7 @@ import pytest
 
 from sandbox.dynamics_messaging.webhook_faults import WebhookFault
 from sandbox.faults import Fault
+from shared.errors import TransientFailure
 from shared.relay.model import CustomerMessage
 from tests.dynamics_messaging.organisation import Organisation
 from tests.dynamics_messaging.talk import SEND, customer_lines, run, say
@@ -101,3 +102,28 @@ def test_a_customers_text_that_looks_like_an_event_is_a_message(org: Organisatio
     assert customer_lines(org, made) == [text]
     assert org.heard() == ["lost one"]
     assert org.ledger.get(made.key) is not None
+
+
+@pytest.mark.parametrize("fails_at", [1, 2])
+def test_a_begun_message_whose_look_fails_is_not_begun_again(org: Organisation, fails_at: int) -> None:
+    """Two pieces, the second fails once, and then OpenCX does: the first piece is shown once all the same."""
+    made = org.accepted()
+    org.step(made)
+    text = "A" * 6000 + "B" * 50
+    org.server.faults.add(Fault(path=SEND, method="POST", skip=1, status=503, times=1))
+    org.customer_writes(made, text)
+    side, calls = org.first.side, [0]
+    asked = side._written
+
+    def written(*args: Any, **options: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == fails_at:
+            raise TransientFailure("Busy.", code="throttled", system="opencx", kind="throttled", is_unclear=False)
+        return asked(*args, **options)
+
+    side._written = written
+    for _ in range(8):
+        org.step(made)
+        org.clock.advance(12)
+    assert calls[0] >= fails_at
+    assert customer_lines(org, made) == [text[:6000], text[6000:]]

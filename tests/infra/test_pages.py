@@ -34,7 +34,7 @@ def test_every_variable_of_the_page_is_read(project: Project) -> None:
         for part in (parameter.value.walk() if parameter.value else ())
         if isinstance(part, Call) and part.name == "readEnvironmentVariable" and isinstance(part.arguments[0], Text)
     }
-    told = set(re.findall(r"(?:azd env set |export |`)([A-Z][A-Z_]+_[A-Z_]+)\b", AZURE))
+    told = set(re.findall(r"(?:azd env set |^|`)([A-Z][A-Z_]+_[A-Z_]+)\b", AZURE, re.MULTILINE))
     of_others = {
         "AZURE_RESOURCE_GROUP",
         "AZURE_CLIENT_ID",

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 import yaml
 
 from tests.infra.checker.project import Project
+from tests.infra.checker.secrets import secure_parameters
 from tests.infra.checker.tree import Call, Text
 from tests.infra.conftest import ROOT
 
 WORKFLOW = (ROOT / ".github" / "workflows" / "deploy.yml").read_text(encoding="utf-8")
 _PINNED = re.compile(r"[\w.-]+/[\w.-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
+_SECRET = re.compile(r"secrets\.(\w+)")
 _OF_THE_WORKFLOW = {"RESOURCE_GROUP"}
 
 PLANTED = [
@@ -34,21 +36,68 @@ PLANTED = [
     ("a deployment without tests", "    needs: test\n", ""),
     ("a deployment of a pull request", "github.event_name != 'pull_request' && ", ""),
     ("a variable that no parameter reads", "      DEFAULT_QUEUE_ID:", "      QUEUE_ID:"),
+    ("a variable left out", "      DEFAULT_OWNER_ID: ${{ vars.DEFAULT_OWNER_ID }}\n", ""),
+    ("the variable of another setting", "vars.DEFAULT_OWNER_ID", "vars.DEFAULT_QUEUE_ID"),
+    ("another default", "vars.LOG_DAILY_CAP_GB || '-1'", "vars.LOG_DAILY_CAP_GB || '5'"),
+    ("an empty number", "vars.LOG_DAILY_CAP_GB || '-1'", "vars.LOG_DAILY_CAP_GB"),
+    ("a secret as a plain variable", "secrets.OPENCX_API_KEY", "vars.OPENCX_API_KEY"),
+    ("a plain variable as a secret", "vars.OPENCX_API_URL", "secrets.OPENCX_API_URL"),
+    (
+        "a secret for all steps",
+        "      NAME_PREFIX:",
+        "      OPENCX_API_KEY: ${{ secrets.OPENCX_API_KEY }}\n      NAME_PREFIX:",
+    ),
     ("a type table that is not made", "python3 infra/types/extract.py", "echo"),
     ("no lint", "bicep lint", "bicep build"),
 ]
 
 
-def _variables(project: Project) -> set[str]:
-    """The environment variables that main.bicepparam reads."""
-    found: set[str] = set()
+def _variables(project: Project) -> dict[str, str | None]:
+    """The environment variables that main.bicepparam reads, with their defaults; None: it must be given."""
+    found: dict[str, str | None] = {}
     for parameter in project.files["main.bicepparam"].of_kind("param"):
         for part in parameter.value.walk() if parameter.value else ():
             if isinstance(part, Call) and part.name == "readEnvironmentVariable":
-                name = part.arguments[0]
+                name, *default = part.arguments
                 assert isinstance(name, Text)
-                found.add(name.value or "")
+                assert all(isinstance(each, Text) for each in default)
+                found[name.value or ""] = next((each.value for each in default if isinstance(each, Text)), None)
     return found
+
+
+def _secrets(project: Project) -> set[str]:
+    """The variables that secure parameters read."""
+    secure = secure_parameters(project.files["main.bicep"])
+    return {
+        part.arguments[0].value or ""
+        for parameter in project.files["main.bicepparam"].of_kind("param")
+        if parameter.name in secure
+        for part in (parameter.value.walk() if parameter.value else ())
+        if isinstance(part, Call) and part.name == "readEnvironmentVariable" and isinstance(part.arguments[0], Text)
+    }
+
+
+def _given(job: Mapping[str, Any], project: Project) -> Iterator[str]:
+    """Where the deployment gives another variable, or gives it otherwise, than main.bicepparam reads it.
+
+    A variable that GitHub does not know is empty there, not absent: the default must stand in the workflow too. A
+    secret reaches the one step that needs it, not all actions of the job.
+    """
+    read, secret = _variables(project), _secrets(project)
+    wanted = {
+        name: f"${{{{ {'secrets' if name in secret else 'vars'}.{name}{f" || '{default}'" if default else ''} }}}}"
+        for name, default in read.items()
+    }
+    provision = next(step for step in job["steps"] if step.get("name") == "Provision")
+    of_the_job, of_the_step = job["env"], provision.get("env", {})
+    for name in sorted((of_the_job.keys() | of_the_step.keys()) - wanted.keys() - _OF_THE_WORKFLOW):
+        yield f"main.bicepparam does not read {name}"
+    for name, value in wanted.items():
+        if (of_the_step if name in secret else of_the_job).get(name) != value:
+            yield f"the deployment does not say {name}: {value}"
+    values = [value for step in job["steps"] for value in step.get("env", {}).values()] + list(of_the_job.values())
+    for name in sorted(set(_SECRET.findall("\n".join(values))) - secret):
+        yield f"a stored secret: {name}"
 
 
 def _problems(text: str, project: Project) -> Iterator[str]:
@@ -62,14 +111,13 @@ def _problems(text: str, project: Project) -> Iterator[str]:
         yield "the workflow may do more than read"
     if "permissions" in jobs["test"] or jobs["deploy"].get("permissions") != {"contents": "read", "id-token": "write"}:
         yield "the token is not for the deployment alone"
-    if "secrets." in text:
-        yield "a stored secret"
+    if len(_SECRET.findall(text)) != len(_secrets(project)):
+        yield "a stored secret besides those that reach the vault"
     if jobs["deploy"].get("needs") != "test" or "github.event_name != 'pull_request'" not in jobs["deploy"].get(
         "if", ""
     ):
         yield "deployed without tests, or from a pull request"
-    for name in sorted(set(jobs["deploy"]["env"]) - _variables(project) - _OF_THE_WORKFLOW):
-        yield f"main.bicepparam does not read {name}"
+    yield from _given(jobs["deploy"], project)
     commands = "\n".join(step.get("run", "") for step in jobs["test"]["steps"])
     wanted = ("python3 dev.py test", "bicep build infra", "bicep lint infra", "bicep build-params", "extract.py")
     yield from (f"not run: {command}" for command in wanted if command not in commands)
@@ -89,12 +137,6 @@ def test_a_planted_error_is_found(project: Project, old: str, new: str) -> None:
 
 def test_the_deployment_needs_what_the_service_needs(project: Project) -> None:
     """Every parameter without a default that main.bicepparam reads from the environment is given."""
-    needed = {
-        part.arguments[0].value
-        for parameter in project.files["main.bicepparam"].of_kind("param")
-        for part in (parameter.value.walk() if parameter.value else ())
-        if isinstance(part, Call) and part.name == "readEnvironmentVariable" and len(part.arguments) == 1
-        if isinstance(part.arguments[0], Text)
-    }
+    needed = {name for name, default in _variables(project).items() if default is None}
     assert needed == {"DYNAMICS_ENVIRONMENT_URL"}
     assert needed <= set(yaml.safe_load(WORKFLOW)["jobs"]["deploy"]["env"])

@@ -243,3 +243,55 @@ def test_emoji_fit(conversations: TableConversations, new_id: Callable[[], str])
     opened = conversations.open(made(new_id()))
     conversations.push(opened, [RepEntry("e", NOW, text="😀" * 40_000), RepEntry("f", NOW, text="")])
     assert [len(entry.text) for entry in conversations.inbox(opened)] == [40_000, 0]
+
+
+def test_row_that_cannot_be_read_stops_no_other(
+    conversations: TableConversations, new_id: Callable[[], str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is left out, and the log says which, once; those of its lane and of its session go on."""
+    session_id = new_id()
+    good, bad, old = (conversations.open(made(session_id, handoff_id=f"{session_id}-{n}")) for n in range(3))
+    table = conversations._table
+    spoil(conversations, bad, details="{no json")
+    spoil(conversations, old, stuck_at=None)
+    for _ in range(2):
+        assert {one.handoff_id for one in conversations.of_session(session_id)} == {good.handoff_id, old.handoff_id}
+        lane = conversations.of_lane(lane_of(session_id))
+        assert {good.key, old.key} <= {one.key for one in lane}
+        assert bad.key not in {one.key for one in lane}
+    said = [record for record in caplog.records if "relay.row_unreadable" in record.getMessage()]
+    assert [(record.levelname, json.loads(record.getMessage())["key"]) for record in said] == [
+        ("ERROR", f"o:{bad.key.partition(':')[2]}")
+    ]
+    assert conversations.get(bad.key) is None
+    assert conversations.is_known(session_id, bad.handoff_id)
+    assert not conversations.has_ended("salesforce", f"c-{session_id}")
+    known = conversations.get(old.key)
+    assert known is not None
+    assert conversations.change(replace(known, failures=1)) is not None  # its next write makes it whole
+    row = table.get(f"r{lane_of(session_id)}", f"o:{old.key.partition(':')[2]}")
+    assert row is not None
+    assert row["stuck_at"] == ""
+    table.delete(f"r{lane_of(session_id)}", f"o:{bad.key.partition(':')[2]}")
+
+
+@pytest.mark.parametrize("name", ["conversation_id", "session_id", "handoff_id", "system", "opened_at"])
+def test_row_without_its_ids_is_left_out(
+    conversations: TableConversations, new_id: Callable[[], str], name: str
+) -> None:
+    """Nothing could be done with it; the rest of the lane goes on."""
+    session_id = new_id()
+    bad = conversations.open(made(session_id))
+    spoil(conversations, bad, **{name: None})
+    assert conversations.of_session(session_id) == []
+    assert bad.key not in {one.key for one in conversations.of_lane(lane_of(session_id))}
+    conversations._table.delete(f"r{lane_of(session_id)}", f"o:{bad.key.partition(':')[2]}")
+
+
+def spoil(conversations: TableConversations, conversation: Conversation, **columns: object) -> None:
+    """Write other values into some columns of an open conversation; None: take the column away."""
+    lane, _, key = conversation.key.partition(":")
+    row = conversations._table.get(f"r{lane}", f"o:{key}")
+    assert row is not None
+    changed = {name: value for name, value in {**row, **columns}.items() if value is not None}
+    conversations._table.put(changed, version=conversation.version)

@@ -86,17 +86,17 @@ def test_a_rotated_key_is_fetched_and_the_call_repeated(
     assert statuses == [401, 200, 200]
 
 
-def test_a_key_that_stays_wrong_is_tried_once(
+def test_a_key_that_stays_wrong_is_tried_twice(
     world: World, new_id: Callable[[], str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """No new key in the vault: one call, and the notice says that the key is refused."""
+    """No new key in the vault: a second look in case it was a moment's, and the notice says that it is refused."""
     application = world.application()
     monkeypatch.setattr(world.opencx, "_api_key", "a-new-key")
     before = len(world.standins.opencx.journal)
     record = accept(application, session_id=session(world, new_id()), channel="phone")
     assert codes(record) == ["transcript_unavailable"]
     assert events.TRANSCRIPT_UNAVAILABLE in caplog.text
-    assert len(world.standins.opencx.journal) - before == 1
+    assert len(world.standins.opencx.journal) - before == 2
     waiting = accept(application, session_id=session(world, new_id()))
     assert waiting.last_error is not None
     assert waiting.last_error.code == "opencx_key_refused"

@@ -40,6 +40,12 @@ class NoConversations:
         """None is open."""
         return 0
 
+    def superseded(self, session_id: str) -> None:
+        """None is open."""
+
+    def closed_early(self, session_id: str, at: datetime | None) -> None:
+        """None is open."""
+
     def of_handoff(self, session_id: str, handoff_id: str) -> Conversation | None:
         """None was ever open."""
         return None

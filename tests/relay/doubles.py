@@ -150,11 +150,25 @@ class Memory:
         return 0
 
 
+class Closings:
+    """Sessions that were closed early. Implements `shared.relay.store.Closings`."""
+
+    def __init__(self) -> None:
+        self.noted: dict[str, datetime] = {}
+
+    def note(self, session_id: str, at: datetime) -> None:
+        self.noted[session_id] = at
+
+    def find(self, session_id: str) -> datetime | None:
+        return self.noted.get(session_id)
+
+
 class RepSystem:
     """Where the rep works. Implements `shared.relay.model.RepSide`."""
 
     def __init__(self, faults: Faults, clock: Clock, *, polls: bool = True) -> None:
         self.polls = polls
+        self.home = "here"
         self._faults = faults
         self._clock = clock
         self.listed: list[RepEntry] = []

@@ -15,7 +15,7 @@ from shared.handoff.model import Contact, Handoff, Outcome, Turn
 from shared.relay.lanes import Lanes
 from shared.relay.model import OVER, Conversation, RepEntry, lane_of
 from shared.relay.relay import Relay
-from tests.relay.doubles import START, Faults, Killed, World
+from tests.relay.doubles import START, Closings, Faults, Killed, World
 from tests.relay.test_carrier import carrier
 
 LANE = lane_of("s1")
@@ -67,7 +67,13 @@ class Engine:
         self.world = World.make(polls=polls)
         self.queue = Queue(self.world)
         self.lanes = self.worker()
-        self.relay = Relay(conversations=self.world.memory, lanes=self.lanes, wake=self.queue, clock=self.world.clock)
+        self.relay = Relay(
+            conversations=self.world.memory,
+            closings=Closings(),
+            lanes=self.lanes,
+            wake=self.queue,
+            clock=self.world.clock,
+        )
         self.runs = 0
 
     def worker(self) -> Lanes:

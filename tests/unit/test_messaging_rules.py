@@ -224,7 +224,7 @@ def test_equal_words_a_while_apart_need_no_listing() -> None:
 def test_what_was_carried_and_is_still_in_the_inbox_is_no_double() -> None:
     """A worker died before it could drop it: it is known by its row, and the row after it is in doubt."""
     first, second = pushed("ok", "ok")
-    _, seen = cursor.passed(None, (), [(first.key, first.at), (first.id, first.at)])
+    _, seen = cursor.passed(None, (), [(first.key, first.at), (first.id, first.at)], now=second.at)
     known = conversation(rep_seen=seen, said=said([first]))
     handled, doubtful = rows([first, second], known)
     assert (handled.is_handled, doubtful.is_doubtful) == (True, True)

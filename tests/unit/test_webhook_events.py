@@ -20,7 +20,7 @@ from shared.handoff import request
 from shared.handoff.model import Handoff, Outcome
 from shared.handoff.record import COMPLETED, FAILED, RETRYING, Record
 from shared.ledger import keys
-from shared.opencx.events import OpenCXEvents
+from shared.opencx.events import CLOSED, OpenCXEvents
 from shared.opencx.webhook import webhook
 from shared.relay.model import ENDED, Conversation
 from tests.clock import ManualClock
@@ -99,6 +99,18 @@ class Parts:
         self.touched.append(("closed", session_id))
         self.closed_at.append(at)
         return self.open_conversations
+
+    def superseded(self, session_id: str) -> None:
+        """As `Relay.superseded`."""
+        self.touched.append(("superseded", session_id))
+
+    def closed_early(self, session_id: str, at: datetime | None) -> None:
+        """As `Relay.closed_early`."""
+        self.touched.append(("closed early", session_id))
+
+    def is_under_way(self, handoff_id: str) -> bool:
+        """As `HandoffDesk.is_under_way`."""
+        return handoff_id in self.records and not self.records[handoff_id].is_terminal
 
     def of_handoff(self, session_id: str, handoff_id: str) -> Conversation | None:
         """As `Relay.of_handoff`."""
@@ -276,7 +288,7 @@ def test_a_chat_that_has_ended_is_handed_off_again_at_once(parts: Parts) -> None
     assert parts.woken[-1] == keys.digest(second)
 
 
-@pytest.mark.parametrize("minutes", [0, 2, 59, 60, 60.08])
+@pytest.mark.parametrize("minutes", [0, 2, 59, 59.7])
 def test_what_was_told_before_a_chats_end_is_no_second_handoff(parts: Parts, minutes: float) -> None:
     """A late or repeated event of the handoff that was answered, with some seconds for two clocks."""
     parts.deliver(event())
@@ -285,8 +297,34 @@ def test_what_was_told_before_a_chats_end_is_no_second_handoff(parts: Parts, min
     parts.hang_up(SESSION)
     parts.deliver(event(timestamp=later(minutes)), id_="msg_2")
     assert list(parts.records) == [SESSION]
-    parts.deliver(event(timestamp=later(60.1)), id_="msg_3")
+    parts.deliver(event(timestamp=later(59.8)), id_="msg_3")
     assert len(parts.records) == 2
+
+
+def test_a_chat_that_is_ending_is_handed_off_again(parts: Parts) -> None:
+    """The rep has hung up, and the end waits for last words: a new wish is a second handoff, and keeps the session."""
+    parts.deliver(event())
+    parts.land(SESSION)
+    parts.open_conversations = 0  # none that goes on
+    parts.clock.advance(600)
+    known = parts.conversations[SESSION]
+    parts.conversations[SESSION] = replace(known, ending="rep", over_at=parts.clock.now())
+    parts.deliver(event(timestamp=later(1)), id_="msg_2")
+    assert list(parts.records) == [SESSION]
+    parts.deliver(event(timestamp=later(10)), id_="msg_3")
+    assert len(parts.records) == 2
+    assert parts.touched[-1] == ("superseded", SESSION)
+
+
+def test_a_session_that_is_closed_while_its_handoff_waits_is_noted(parts: Parts) -> None:
+    """Nobody is there any more when it lands."""
+    parts.deliver(event())
+    parts.deliver({**event(), "event": CLOSED}, id_="msg_2")
+    assert parts.touched[-1] == ("closed early", SESSION)
+    parts.end(SESSION)
+    parts.touched.clear()
+    parts.deliver({**event(), "event": CLOSED}, id_="msg_3")
+    assert parts.touched == [("closed", SESSION)]
 
 
 def test_a_conversation_that_is_found_open_is_no_second_handoff(parts: Parts) -> None:
