@@ -21,6 +21,9 @@ MAX_PROPERTIES = 200
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
 _COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}(@odata\.bind)?")
+_FIRST_YEAR, _LAST_YEAR = 1971, 2100
+_FIRST_SECOND = datetime(_FIRST_YEAR, 1, 1, tzinfo=UTC).timestamp()
+_END_SECOND = datetime(_LAST_YEAR + 1, 1, 1, tzinfo=UTC).timestamp()
 _WHOLE_NUMBER = re.compile(r"\s*(\d{1,9})(?:\.0*)?\s*")
 
 
@@ -68,16 +71,34 @@ def _email(value: str) -> str:
     return checked.normalized
 
 
-def _moment(value: object) -> object:
+def _moment(value: object) -> datetime | None:
+    """A time in UTC; one before 1971 is none: 0001-01-01 and 1970-01-01 are what programs write for "not set"."""
     if value is None or isinstance(value, datetime):
         return value
     if not isinstance(value, str):
         raise ValueError("must be a date and time in ISO 8601, such as 2026-01-31T09:30:00Z")  # noqa: TRY004
     try:
         parsed = datetime.fromisoformat(value.strip())
+        if parsed.year < _FIRST_YEAR:  # first, for the year 1 has no UTC east of Greenwich
+            return None
         return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError("is not a date and time in ISO 8601, such as 2026-01-31T09:30:00Z") from None
+
+
+def likely_moment(value: object) -> datetime | None:
+    """A time of 1971 to 2100 in UTC, as text or as seconds or milliseconds since 1970; None for all else."""
+    if isinstance(value, int | float):  # True is 1, and thereby no time
+        return next((datetime.fromtimestamp(value / unit, UTC) for unit in (1, 1000) if _is_likely(value, unit)), None)
+    try:
+        moment = _moment(value)
+    except ValueError:
+        return None
+    return moment if moment is not None and moment.year <= _LAST_YEAR else None
+
+
+def _is_likely(number: float, unit: int) -> bool:
+    return _FIRST_SECOND * unit <= number < _END_SECOND * unit
 
 
 def _guid(value: str) -> str:

@@ -1,14 +1,17 @@
 """The messages of a transcript, in every shape that they come in, made into turns.
 
 The shapes: OpenCX's history items (reference: ``GET /chat/sessions/{id}/history``), the same without ``event``, and
-flat ``{role, text, at, name}``.
+flat ``{role, text, at, name}``. Whoever writes flat ones is told what is wrong. OpenCX's own nobody can correct: a part
+of another shape costs that part there, and never the words.
 """
 
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError, ValidationInfo, field_validator
 
-from shared.handoff.fields import Model, Moment, Text
+from shared.handoff.fields import Model, Moment, Text, likely_moment
 from shared.handoff.model import Attachment, Turn
 from shared.handoff.text import clean
 from shared.handoff.transcript import in_order, role_of
@@ -21,6 +24,13 @@ _MESSAGE_TYPES = frozenset({"message", "text"})
 class _Attachment(Model):
     name: Text = None
     url: Text = None
+    type: Any = None
+    mime_type: Any = None
+
+    @property
+    def content_type(self) -> str | None:
+        """Its media type, where it has one."""
+        return next((kind for kind in (self.type, self.mime_type) if isinstance(kind, str) and kind), None)
 
 
 class Message(Model):
@@ -52,15 +62,26 @@ class Message(Model):
 
 def turns_of(items: list[Any]) -> tuple[Turn, ...]:
     """The messages of an OpenCX history, in order; what is not a message with content is skipped."""
-    turns = []
-    for item in items:
-        flat = _flatten(item)
-        if isinstance(flat, dict):
-            try:
-                turns.append(Message.model_validate(flat).to_turn())
-            except ValidationError:
-                continue  # an event without text, or a shape of tomorrow: nothing a rep could read
-    return in_order(turns)
+    return in_order([message.to_turn() for message in map(message_of, items) if message is not None])
+
+
+def message_of(item: object) -> Message | None:
+    """The message that an item of OpenCX's history is; None: an event, or a shape of tomorrow."""
+    flat = _flatten(item, is_opencx=True)
+    if not isinstance(flat, dict):
+        return None
+    try:
+        return Message.model_validate(flat)
+    except ValidationError:
+        return None
+
+
+def time_of(item: object) -> datetime | None:
+    """When an item of OpenCX's history was written; None: it does not say, or what it says cannot be."""
+    if not isinstance(item, dict):
+        return None
+    created_at = item.get("created_at")
+    return likely_moment(item.get("at") if created_at is None else created_at)
 
 
 def flatten_all(items: object) -> object:
@@ -76,10 +97,10 @@ def flatten_all(items: object) -> object:
     return [_flatten(item) for item in items]
 
 
-def _flatten(item: object) -> object:
+def _flatten(item: object, *, is_opencx: bool = False) -> object:
     """One transcript item in the flat shape; None for an item that is not a message, or says nothing.
 
-    Only in OpenCX's own shapes may an item say nothing: nobody can correct those. Whoever writes flat items is told.
+    Only in OpenCX's own shapes may an item say nothing; ``is_opencx``: all of them are, for OpenCX has sent it.
     """
     if not isinstance(item, dict):
         return item
@@ -92,15 +113,48 @@ def _flatten(item: object) -> object:
     content = event.get("content")
     text = content.get("text") if isinstance(content, dict) else content
     text = event.get("text") if text is None else text
+    if is_opencx or "event" in item or ("role" not in event and ("sender" in event or "content" in event)):
+        return _mended(item, event, text)
+    role, name = _speaker(event)
     attachments = event.get("attachments")
-    is_opencx = "event" in item or ("role" not in event and ("sender" in event or "content" in event))
-    if not attachments and is_opencx and not (isinstance(text, str) and text.strip()):
+    return {
+        "role": role,
+        "name": name,
+        "attachments": attachments,
+        "text": "" if text is None and attachments else text,
+        "at": item.get("created_at", item.get("at")),
+    }
+
+
+def _mended(item: Mapping[str, Any], event: Mapping[str, Any], text: object) -> dict[str, Any] | None:
+    """An item of OpenCX's in the flat shape, without its parts that have another shape; None: nothing is left."""
+    given = event.get("attachments")
+    attachments = [
+        {**each, "name": _words(each.get("name")), "url": _words(each.get("url"))}
+        for each in (given if isinstance(given, list) else ())
+        if isinstance(each, dict)
+    ]
+    words = _words(text) or ""
+    if not attachments and not words.strip():
         return None
+    role, name = _speaker(event)
+    return {
+        "role": _words(role) or "unknown",
+        "name": _words(name),
+        "attachments": attachments,
+        "text": words,
+        "at": time_of(item),
+    }
+
+
+def _speaker(event: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The role and the name of whoever says it."""
     sender = event.get("sender")
-    flat: dict[str, Any] = {"at": item.get("created_at", item.get("at")), "attachments": attachments}
-    flat["text"] = "" if text is None and attachments else text
     if isinstance(sender, dict):
-        flat["role"], flat["name"] = sender.get("type") or "unknown", sender.get("name")
-    else:
-        flat["role"], flat["name"] = event.get("role", sender) or "unknown", event.get("name")
-    return flat
+        return sender.get("type") or "unknown", sender.get("name")
+    return event.get("role", sender) or "unknown", event.get("name")
+
+
+def _words(value: object) -> str | None:
+    """Text that can be handed on; None for what is no text."""
+    return clean(value) if isinstance(value, str) else None

@@ -24,13 +24,14 @@ What holds, whatever is delivered how often::
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from shared import events
 from shared.config.clock import Clock
 from shared.errors import FieldError, HandoffError, InvalidRequest, Unauthorized
 from shared.handoff import request
+from shared.handoff.fields import likely_moment
 from shared.handoff.model import Handoff
 from shared.handoff.record import Record
 from shared.ledger import keys
@@ -172,7 +173,7 @@ class OpenCXEvents:
                 count = self._relay().contact_wrote(fact.session_id)
                 events.emit(events.WEBHOOK_HANDLED, kind=fact.event, conversations=count)
             elif fact.event == CLOSED:
-                at = _moment(fact.data.get("timestamp"))
+                at = likely_moment(fact.data.get("timestamp"))
                 count = self._relay().closed(fact.session_id, at)
                 if not count and self._desk.is_under_way(fact.session_id):
                     self._relay().closed_early(fact.session_id, at)
@@ -190,7 +191,7 @@ class OpenCXEvents:
         data = payload_of(fact)
         record = self._store(data)
         if self._is_second(fact, record):
-            at = _moment(fact.data.get("timestamp"))
+            at = likely_moment(fact.data.get("timestamp"))
             assert at is not None  # or it were no second one
             record = self._store({**data, "handoff_id": second_id(fact.session_id, at)})
             self._relay().superseded(fact.session_id)
@@ -211,7 +212,7 @@ class OpenCXEvents:
         A rep's reply takes the session over from the AI, which may be told to us as a handoff: that is none. Where the
         handoff has become a conversation, all that was told before its end belongs to it, and all after is new.
         """
-        at = _moment(fact.data.get("timestamp"))
+        at = likely_moment(fact.data.get("timestamp"))
         if not record.is_terminal or at is None or fact.data.get("reason") == TAKEN_OVER:
             return False
         if record.outcome is not None and record.outcome.kind == CONVERSATION:
@@ -307,14 +308,3 @@ def _session_id(item: Mapping[str, Any]) -> str | None:
             fits = len(value) <= _LONGEST_ID and value.isprintable() and value not in (".", "..")
             return value if fits else None
     return None
-
-
-def _moment(value: object) -> datetime | None:
-    """A time in ISO 8601, in UTC; None when it is none."""
-    try:
-        at = datetime.fromisoformat(value.strip()) if isinstance(value, str) else None
-        if at is None:
-            return None
-        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None

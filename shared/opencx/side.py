@@ -9,15 +9,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import accumulate
 from typing import Any
 from urllib.parse import unquote, urlsplit
-
-from pydantic import ValidationError
 
 from shared import events
 from shared.config.settings import Settings
 from shared.errors import PermanentFailure
-from shared.handoff.message import Message, flatten_all
+from shared.handoff.message import message_of, time_of
 from shared.handoff.model import AGENT, CUSTOMER, Turn
 from shared.handoff.text import clean, one_line
 from shared.opencx import write_back
@@ -37,10 +36,16 @@ _ID_NAMES = {"salesforce": "salesforce_conversation_id", "dynamics365": "dynamic
 
 @dataclass(frozen=True)
 class _Item:
-    """One message of a history."""
+    """One message of a history.
+
+    Attributes:
+        at: its time, or that of the item before it; None: nothing that was read has a time.
+        latest: when it was written at the latest, as far as what was read tells.
+    """
 
     id: str
     at: datetime | None
+    latest: datetime | None
     turn: Turn
     files: tuple[File, ...]
 
@@ -83,16 +88,16 @@ class OpenCXSide:
         forms = {_form(text, [_name(file) for file in files]) for text, files in _forms(entry)}
         return sum(
             item.turn.role == AGENT
-            and (item.at is None or item.at >= since)
+            and (item.latest is None or item.latest >= since)
             and _form(item.turn.text, [_name(file) for file in item.files]) in forms
-            for item in self._history(conversation, deadline)
+            for item in self._history(conversation, since, deadline)
         )
 
     def messages(self, conversation: Conversation, *, since: datetime, deadline: float) -> Sequence[CustomerMessage]:
         """What the customer wrote since that time, oldest first."""
         return [
             CustomerMessage(id=item.id, at=item.at, text=item.turn.text, name=item.turn.name, files=item.files)
-            for item in self._history(conversation, deadline)
+            for item in self._history(conversation, since, deadline)
             if item.turn.role == CUSTOMER and item.at is not None and item.at >= since
         ]
 
@@ -125,13 +130,9 @@ class OpenCXSide:
         ]
         return [body for place, body in enumerate(bodies) if body not in bodies[:place]]
 
-    def _history(self, conversation: Conversation, deadline: float) -> list[_Item]:
-        """The session's messages, oldest first; those of one time in the order in which they were written."""
-        found = _items(self._client.history(conversation.session_id, deadline=deadline))
-        times = [item.at for item in found if item.at is not None]
-        if times and times[0] > times[-1]:
-            found.reverse()
-        return sorted(found, key=lambda item: item.at or datetime.min.replace(tzinfo=UTC))
+    def _history(self, conversation: Conversation, since: datetime, deadline: float) -> list[_Item]:
+        """The session's messages since then, and some before: oldest first, those of one time as they were written."""
+        return _items(self._client.history_since(conversation.session_id, since=since, deadline=deadline))
 
 
 def side(settings: Settings, client: OpenCXClient) -> OpenCXSide:
@@ -146,38 +147,42 @@ def side(settings: Settings, client: OpenCXClient) -> OpenCXSide:
 
 
 def _items(history: Sequence[Any]) -> list[_Item]:
-    """The messages among a history's items; what is not one, or has a shape of tomorrow, is left out."""
-    items: list[_Item] = []
+    """The messages among a history's items, oldest first; what is not one, or has a shape of tomorrow, is left out."""
+    items: dict[str, _Item] = {}
     same: Counter[str] = Counter()
-    for raw in history:
-        flattened = flatten_all([raw])
-        flat = flattened[0] if isinstance(flattened, list) else None
-        if not isinstance(raw, dict) or not isinstance(flat, dict):
+    for raw, at, latest in _dated(history):
+        message = message_of(raw)
+        if message is None:
             continue
-        try:
-            turn = Message.model_validate(flat).to_turn()
-        except ValidationError:
-            continue
+        turn = message.to_turn()
         given = raw.get("id")
         if not isinstance(given, str) or not given:  # older answers have none: the same item gets the same
-            name = f"{raw.get('created_at')}\n{turn.role}\n{turn.text}"
+            when = raw.get("created_at") if time_of(raw) else at
+            name = f"{when}\n{turn.role}\n{turn.text}"
             same[name] += 1
             given = digest(f"{name}\n{same[name]}")
-        items.append(_Item(given, turn.at, turn, _files(turn, flat.get("attachments"))))
-    return items
+        files = tuple(File(file.name, file.url, file.content_type) for file in message.attachments or ())
+        items.setdefault(given, _Item(given, at, latest, turn, files))  # a page that moved meanwhile repeats some
+    return sorted(items.values(), key=lambda item: item.at or datetime.min.replace(tzinfo=UTC))
 
 
-def _files(turn: Turn, attachments: object) -> tuple[File, ...]:
-    kinds = attachments if isinstance(attachments, list) else []
-    return tuple(
-        File(attachment.name, attachment.url, _text(kind, "type") or _text(kind, "mime_type"))
-        for attachment, kind in zip(turn.attachments, kinds, strict=False)
-    )
+def _dated(history: Sequence[Any]) -> list[tuple[Any, datetime | None, datetime | None]]:
+    """A history's items, oldest first as far as its order tells, each with its time, and the latest that it can be.
+
+    One without a time gets that of the item before it, which stays what it is whatever is written later; the first
+    ones get that of the item after them. How late one can be is not known where the times tell no order.
+    """
+    known = [at for at in map(time_of, history) if at is not None]
+    raws = list(reversed(history)) if known and known[0] > known[-1] else list(history)
+    times = [time_of(raw) for raw in raws]
+    earlier = list(accumulate(times, _own_or))
+    later = list(accumulate(reversed(times), _own_or))[::-1]
+    latest = later if known and known[0] != known[-1] else times
+    return [(raw, before or after, end) for raw, before, after, end in zip(raws, earlier, later, latest, strict=True)]
 
 
-def _text(data: object, name: str) -> str | None:
-    value = data.get(name) if isinstance(data, Mapping) else None
-    return value if isinstance(value, str) and value else None
+def _own_or(neighbour: datetime | None, own: datetime | None) -> datetime | None:
+    return own or neighbour
 
 
 def _forms(entry: RepEntry) -> tuple[tuple[str, tuple[File, ...]], tuple[str, tuple[File, ...]]]:
