@@ -27,7 +27,8 @@ from shared.relay.to_customer import REFUSED
 QUIET_AFTER = timedelta(minutes=10)
 """While people write, the APIs themselves say that it is over; after that the work item is asked, too."""
 PATIENT_LOOKS = 3
-"""So many failed looks in a row, 14 seconds, what is in doubt waits for the listing, and what follows it too."""
+"""So many failed looks in a row, 14 seconds, what is in doubt waits for the listing, and what follows it too; after a
+refusal, which rarely passes, one look, 30 seconds."""
 SENDER_NAME_MAX = 256
 PIECES_AFTER = timedelta(seconds=60)
 """By so much OpenCX's clock may be ahead of Dynamics': a message in several pieces is looked for since it was written,
@@ -109,7 +110,7 @@ class MessagingSide:
         wrongly is listed, and the next sweep brings it, late and out of its order.
 
         Raises:
-            TransientFailure: something is in doubt, and the listing cannot be had this time.
+            TransientFailure, ConfigurationFault: something is in doubt, and the listing cannot be had this time.
         """
         waiting = inbox.rows(pushed, conversation)
         is_doubtful = any(row.is_doubtful for row in waiting)
@@ -122,7 +123,7 @@ class MessagingSide:
                 listed = spelling.as_known(inbox.as_entries(others, conversation.channel), known)
                 counts = inbox.said(listed)
             except HandoffError as error:  # it is over, or the listing fails: messages do not wait for it for long
-                if is_doubtful and isinstance(error, TransientFailure) and conversation.failures < PATIENT_LOOKS:
+                if is_doubtful and conversation.failures < _patience(error):
                     raise
                 events.emit(events.DYNAMICS_MESSAGING_UNCLEAR, code=error.code, messages=len(waiting))
         dropped = inbox.doubles(waiting, conversation, listed=counts)
@@ -301,6 +302,13 @@ class MessagingSide:
     def _channel_id(self, conversation: Conversation) -> str:
         known = conversation.details.get("channel_id")
         return known or self._settings().channel_id(conversation.channel)
+
+
+def _patience(error: HandoffError) -> int:
+    """For how many failed looks in a row a listing is waited for."""
+    if isinstance(error, TransientFailure):
+        return PATIENT_LOOKS
+    return 1 if isinstance(error, ConfigurationFault) else 0
 
 
 def _unclear(failure: TransientFailure | ConfigurationFault) -> TransientFailure:

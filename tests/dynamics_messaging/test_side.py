@@ -125,12 +125,13 @@ def test_while_the_listing_fails_the_order_of_arrival_holds(org: Organisation) -
     assert org.heard() == ["first", "second"]
 
 
-def test_equal_words_wait_for_a_listing_that_fails_once(org: Organisation) -> None:
+@pytest.mark.parametrize("status", [503, 403])
+def test_equal_words_wait_for_a_listing_that_fails_once(org: Organisation, status: int) -> None:
     """Left out, the second would come with a sweep, behind what was written after it."""
     made = org.accepted()
     say(org, made, "ok")
     org.step(made)
-    org.server.faults.add(Fault(path=MESSAGES, status=503, times=1))
+    org.server.faults.add(Fault(path=MESSAGES, status=status, times=1))
     say(org, made, "ok", "and more")
     run(org, made)
     assert org.heard() == ["ok", "ok", "and more"]
