@@ -10,6 +10,7 @@ from shared.config.turns import Turns
 from shared.dataverse.rows import Row
 from shared.errors import TransientFailure
 from tests.faults import faults, mutations
+from tests.faults.case import AtOne
 from tests.faults.oracle import DUPLICATE
 from tests.faults.parts import (
     chaos,
@@ -72,6 +73,14 @@ def test_one_fault_in_a_handoff_makes_no_second_conversation(world: World, part:
     """A webhook's handoff to either system: one conversation with all of the transcript, known to the relay."""
     starts = conversations.SALESFORCE_STARTS if part is conversations.salesforce else conversations.MESSAGING_STARTS
     assert_right(part(world, starts=starts[:1], kinds=("lost",), often=1, every=6))
+
+
+def test_a_target_that_shows_only_on_the_way_is_probed_by_who_waits_for_it(world: World) -> None:
+    """The channel is read at the attempt, and its system refuses the service for a moment: the handoff lands later."""
+    start, system = conversations.SALESFORCE_STARTS[1], "salesforce"
+    assert not start.tells_channel
+    place = conversations.trace(world, system, start).index("salesforce POST conversation")
+    assert conversations.one(world, system, start, AtOne(place, faults.KINDS["403"]), "403") == []
 
 
 def test_webhooks_may_come_twice_or_never(world: World) -> None:

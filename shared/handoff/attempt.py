@@ -119,7 +119,10 @@ class Attempt:
             except InvalidRequest as error:
                 message = f"The stored request cannot be read: {error.message}"
                 return self._fail(record, PermanentFailure(message, code=error.code))
-            return self._make(replace(record, target=self._route(handoff)), handoff, deadline)
+            # Without a channel its target is what an earlier attempt has found, whose probe this attempt may hold.
+            is_told = handoff.channel is not None or handoff.target is not None
+            target = self._route(handoff) if is_told else record.target
+            return self._make(replace(record, target=target), handoff, deadline)
 
     def hold(self, record: Record, admission: Admission, *, attempts: int) -> Answer:
         """Let it wait for a closed gate; nothing was tried, so ``attempts`` is what it was before."""

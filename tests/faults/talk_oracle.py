@@ -32,7 +32,7 @@ def judge(talk: Talk, *, may_end_early: bool = False, may_lose: int = 0) -> list
     if talk.over_early and not may_end_early:
         found.append(Finding(WRONG, talk.session_id, "taken for ended while people were writing"))
     found += _judge_ledger(talk, ends_early=ends_early, may_lose=may_lose)
-    if not ends_early:
+    if not may_end_early:
         found += [Finding(WRONG, talk.session_id, what) for what in talk.rep.wrong()]
     status = talk.world.opencx.session(talk.session_id)["status"]
     if not status.startswith("closed"):

@@ -98,6 +98,5 @@ def _ends(met: Call | None, kind: str) -> bool:
 
 
 def _refuses(met: Call | None, kind: str) -> int:
-    """Whether this answer means that the message is refused for good."""
-    del met, kind
-    return 0
+    """How many messages this answer refuses for good: one that says that the conversation takes no more."""
+    return int(_ends(met, kind) and met is not None and met.name.endswith("/message"))
