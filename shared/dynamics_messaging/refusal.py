@@ -100,7 +100,7 @@ def failure(
         return _configuration(fault)
     if number == _ENDED:
         return _ended()
-    if status in (408, 409, 425, 429) or status >= 500:
+    if status in (408, 409, 412, 425, 429) or status >= 500:
         return _transient(status, what, retry_after_seconds)
     if status == HTTPStatus.NOT_FOUND and number is None:
         return _not_found(body, is_about_conversation=is_about_conversation)

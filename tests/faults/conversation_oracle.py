@@ -19,7 +19,13 @@ _NEWEST_SHOWN = 5
 
 
 def judge(
-    world: World, system: str, story: Story, *, may_lack_transcript: bool = False, may_be_refused: bool = False
+    world: World,
+    system: str,
+    story: Story,
+    *,
+    may_lack_transcript: bool = False,
+    may_be_refused: bool = False,
+    may_lack_contact: bool = False,
 ) -> list[Finding]:
     """Everything that is wrong with the one handoff, and with the world.
 
@@ -28,10 +34,13 @@ def judge(
         system: where the rep works.
         story: what was handed over.
         may_lack_transcript: OpenCX refused to give it, which a notice says.
+        may_lack_contact: Dataverse refused to make one, which a notice says.
         may_be_refused: the rep's system said that the conversation takes no more: the record says so.
     """
     if may_be_refused and _is_refused(world):
         return []
+    if may_lack_contact and (lacking := _without_contact(world)):
+        return [] if len(world.messaging.conversations()) == 1 else lacking
     found, conversation_id = (_salesforce if system == SALESFORCE else _dynamics)(
         world, story, may_lack_transcript=may_lack_transcript
     )
@@ -43,6 +52,14 @@ def judge(
 def judge_shown(world: World, system: str, story: Story) -> list[Finding]:
     """What is wrong with what the rep is shown of the one handoff, before anybody writes."""
     return (_salesforce if system == SALESFORCE else _dynamics)(world, story, may_lack_transcript=False)[0]
+
+
+def _without_contact(world: World) -> list[Finding]:
+    """What it is when it has landed without a contact, and says so; nothing when it has one."""
+    record = next(row for row in world.rows() if row["RowKey"].startswith("h:"))
+    if record["State"] != "completed" or '"contact_' not in str(record["Outcome"]):
+        return []
+    return [Finding(WRONG, HANDOFF, "it has landed without a contact, and not once")]
 
 
 def _is_refused(world: World) -> bool:

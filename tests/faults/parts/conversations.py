@@ -144,7 +144,12 @@ def one(
     # Salesforce says by 403 that a conversation takes no more: then the handoff has failed, or lacks what followed.
     ends = met is not None and kind == "403" and met.name.startswith("salesforce") and "conversation/*" in met.name
     return conversation_oracle.judge(
-        world, system, start.story, may_lack_transcript=refused_by_opencx, may_be_refused=ends
+        world,
+        system,
+        start.story,
+        may_lack_transcript=refused_by_opencx,
+        may_be_refused=ends,
+        may_lack_contact=met is not None and met.name.startswith("dataverse PATCH contacts") and kind in ("409", "412"),
     )
 
 
