@@ -140,7 +140,11 @@ class Application(Neighbours):
         from shared.salesforce.assembly import assemble  # noqa: PLC0415
 
         return assemble(
-            self.settings, self.secrets, guests=GuestTokens(self.table), fetch=self.attachments.fetch, clock=self.clock
+            self.settings,
+            self.secrets,
+            guests=GuestTokens(self.table, now=self.clock.now),
+            fetch=self.attachments.fetch,
+            clock=self.clock,
         )
 
     @Part

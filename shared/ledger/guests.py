@@ -3,6 +3,7 @@
 It lets its bearer into that one conversation, is deleted with it, and is worthless after three days at most.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from shared.ledger.table import Conflict, Table
@@ -16,8 +17,9 @@ LONGEST_LIFE = timedelta(days=4)
 class GuestTokens:
     """Keeps one token a subject. Implements `shared.salesforce.token.GuestTokens`."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._table = table
+        self._now = now
 
     def get(self, key: str) -> str | None:
         """The token kept under that key."""
@@ -26,7 +28,7 @@ class GuestTokens:
 
     def put(self, key: str, token: str) -> str:
         """Keep a token, unless another worker was quicker; the one that is kept."""
-        row = {"PartitionKey": _PARTITION, "RowKey": digest(key), "Token": token, "At": datetime.now(UTC).isoformat()}
+        row = {"PartitionKey": _PARTITION, "RowKey": digest(key), "Token": token, "At": self._now().isoformat()}
         try:
             self._table.put(row, version="")
         except Conflict:

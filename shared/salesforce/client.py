@@ -216,12 +216,12 @@ class SalesforceClient:
     def end_session(self, conversation_id: str, *, identity: Identity, deadline: float) -> None:
         """End the messaging session; the conversation stays. Raises ConversationEnded when there is none."""
         path = f"/conversation/{conversation_id}/session?{self._deployment}"
-        self._judge(self._call("DELETE", path, "end_session", identity, deadline), refusal.of_conversation)
+        self._judge_end(self._call("DELETE", path, "end_session", identity, deadline))
 
     def close_conversation(self, conversation_id: str, *, identity: Identity, deadline: float) -> None:
         """Close the conversation for good, as guests do. Raises ConversationEnded when it is closed."""
         path = f"/conversation/{conversation_id}?{self._deployment}"
-        self._judge(self._call("DELETE", path, "close", identity, deadline), refusal.of_conversation)
+        self._judge_end(self._call("DELETE", path, "close", identity, deadline))
 
     def close(self) -> None:
         """Close the connections."""
@@ -302,6 +302,12 @@ class SalesforceClient:
             raise error
         if not reply.is_success:
             raise why(reply)
+
+    def _judge_end(self, reply: Reply) -> None:
+        self._judge(reply, refusal.of_conversation)
+        if reply.is_foreign:
+            message = "An end was answered by something other than Salesforce."
+            raise TransientFailure(message, code="salesforce_bad_answer", system=CONVERSATION)
 
     def _judge_sent(
         self, reply: Reply, conversation_id: str, message_id: str, identity: Identity, deadline: float
