@@ -266,15 +266,16 @@ def _never_left(error: requests.RequestException) -> bool:
 def _read(response: requests.Response, *, is_needed: bool) -> dict[str, Any]:
     """The answer's object, with its keys in lower case.
 
-    Of a send nothing is needed but its status: it is done, whatever the body.
+    Of a send nothing is needed but its status, unless a page says that something else has answered.
     """
+    is_json = True
     try:
         data = json.loads(response.content)
     except (ValueError, RecursionError):
-        data = None
+        data, is_json = None, not response.content.strip()
     if isinstance(data, dict):
         return _lowered(data)
-    if not is_needed:
+    if is_json and not is_needed:
         return {}
     message = "The Messaging APIs sent an answer that is not a JSON object."
     raise TransientFailure(message, code="messaging_bad_answer", system=MESSAGING)

@@ -151,6 +151,15 @@ def test_a_listing_that_fails_for_long_keeps_no_other_words_back(org: Organisati
     assert org.heard() == ["ok", "and more", "ok"]
 
 
+def test_a_page_of_a_gateway_is_no_answer(org: Organisation) -> None:
+    """200 with HTML says nothing: the message is looked for, and sent again where it is not there."""
+    made = org.accepted()
+    org.server.faults.add(Fault(path=SEND, method="POST", status=200, body="<html>Sign in</html>"))
+    org.customer_writes(made, "hello")
+    run(org, made)
+    assert customer_lines(org, made) == ["hello"]
+
+
 def test_last_words_are_told_though_the_conversation_is_over(org: Organisation) -> None:
     """Two alike, then End: the listing is gone by then, but nothing that waits is lost."""
     made = org.accepted()
