@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -217,15 +217,18 @@ def run(
     used = [sum(each.cpu_times()[:2]) for each in cpu]
     began = time.time()
     deaths = [began + seconds * (each + 1) / (kills + 1) for each in range(kills)]
+    killings: list[Future[None]] = []
     with ThreadPoolExecutor(8) as people, ThreadPoolExecutor(1) as killer:
         while due and due[0][0] < began + seconds:
             at, session, count = heapq.heappop(due)
             time.sleep(max(0.0, at - time.time()))
             if deaths and at > deaths[0]:
-                killer.submit(bench.kill, ports[0])
+                killings.append(killer.submit(bench.kill, ports[0]))
                 deaths.pop(0)
             people.submit(_write, bench, conversations[session], session, count, said[session], asked[session])
             heapq.heappush(due, (at + period / 2 * (0.8 + 0.4 * random.random()), session, count + 1))
+    for killing in killings:
+        killing.result()  # one that failed makes the run worthless
     lasted = time.time() - began
     measured = Measured(number, len(ports))
     if not kills:
