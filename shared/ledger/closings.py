@@ -5,6 +5,7 @@ One row a session in partition ``x``. It is read when the handoff lands, which t
 
 from datetime import datetime, timedelta
 
+from shared.ledger.dated import purge_dated
 from shared.ledger.table import Table
 from shared.relay.model import digest
 
@@ -30,8 +31,4 @@ class TableClosings:
 
     def purge(self, now: datetime) -> int:
         """Forget what no handoff waits for any more; returns how many."""
-        rows = self._table.query(_PARTITION, after="", before="~", most=100_000)
-        old = [row for row in rows if datetime.fromisoformat(row["At"]) < now - KEPT]
-        for row in old:
-            self._table.delete(_PARTITION, str(row["RowKey"]))
-        return len(old)
+        return purge_dated(self._table, _PARTITION, before=now - KEPT)

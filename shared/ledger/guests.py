@@ -6,6 +6,7 @@ It lets its bearer into that one conversation, is deleted with it, and is worthl
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from shared.ledger.dated import purge_dated
 from shared.ledger.table import Conflict, Table
 from shared.relay.model import digest
 
@@ -41,8 +42,4 @@ class GuestTokens:
 
     def purge(self, now: datetime) -> int:
         """Forget what no longer opens anything; returns how many."""
-        rows = self._table.query(_PARTITION, after="", before="~", most=100_000)
-        old = [row for row in rows if datetime.fromisoformat(row["At"]) < now - LONGEST_LIFE]
-        for row in old:
-            self._table.delete(_PARTITION, str(row["RowKey"]))
-        return len(old)
+        return purge_dated(self._table, _PARTITION, before=now - LONGEST_LIFE)

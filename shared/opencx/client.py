@@ -4,14 +4,10 @@ Facts: docs.open.cx, API reference: ``GET /chat/sessions/{id}`` and its ``/histo
 ``next``), ``POST …/send``, ``PATCH …``; errors are ErrorDto; 100 requests a minute; no key makes a send safe to repeat.
 """
 
-import hashlib
 import json
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from itertools import pairwise
-from threading import Lock
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -21,15 +17,14 @@ from urllib3.exceptions import NewConnectionError
 from shared import http
 from shared.errors import ConfigurationFault, PermanentFailure, TransientFailure
 from shared.handoff import channel as channels
-from shared.handoff.message import time_of, turns_of
+from shared.handoff.message import turns_of
 from shared.handoff.model import Contact, Handoff
 from shared.handoff.request import contact_of
 from shared.handoff.text import clean
 from shared.opencx import SYSTEM
+from shared.opencx.pages import MOST_SESSIONS, Mark, Marks, Order, Page
 
 MOST_PAGES = 500
-MOST_SESSIONS, MOST_MARKS = 2_000, 16
-"""How many sessions' pages are remembered, and how many of the last ones of each: some 10 MB at most."""
 REFUSED = "opencx_message_refused"
 """The code of a write whose content OpenCX does not take: with less in it, it may."""
 
@@ -69,7 +64,7 @@ class OpenCXClient:
         self._monotonic = monotonic
         self._now = now
         self._session = session or http.session(origin)
-        self._marks = _Marks(MOST_SESSIONS)
+        self._marks = Marks(MOST_SESSIONS)
 
     def complete(self, handoff: Handoff, *, deadline: float) -> Handoff:
         """The handoff with channel, contact, summary and transcript read where they are missing.
@@ -107,7 +102,7 @@ class OpenCXClient:
     def _read(self, session_id: str, *, since: datetime | None, deadline: float, part: float = 1.0) -> list[Any]:
         """The history from its first page on."""
         items: list[Any] = []
-        order = _Order()
+        order = Order()
         for page in self._pages(session_id, None, deadline=deadline, part=part):
             items.extend(page.items)
             self._note(session_id, page, order)
@@ -115,10 +110,10 @@ class OpenCXClient:
                 break
         return items
 
-    def _resumed(self, session_id: str, mark: "_Mark", *, deadline: float) -> list[Any] | None:
+    def _resumed(self, session_id: str, mark: Mark, *, deadline: float) -> list[Any] | None:
         """The history from a known page on; None: the pages are not what they were."""
         items: list[Any] = []
-        order = _Order()
+        order = Order()
         try:
             for page in self._pages(session_id, mark.cursor, deadline=deadline):
                 if not items and not mark.is_of(page):
@@ -138,20 +133,20 @@ class OpenCXClient:
         self._marks.forget(session_id)
         return None
 
-    def _note(self, session_id: str, page: "_Page", order: "_Order") -> None:
+    def _note(self, session_id: str, page: Page, order: Order) -> None:
         """Read a page's times, and remember it where the history comes oldest first."""
         mark = order.take(page)
         if mark is not None:
             self._marks.add(session_id, mark)
 
-    def _pages(self, session_id: str, cursor: str | None, *, deadline: float, part: float = 1.0) -> Iterator["_Page"]:
+    def _pages(self, session_id: str, cursor: str | None, *, deadline: float, part: float = 1.0) -> Iterator[Page]:
         """A history's pages from a cursor on; None: from the first on."""
         seen = {cursor}
         for _ in range(MOST_PAGES):
             query = f"?cursor={quote(cursor, safe='')}" if cursor else ""
             answer = self._object("GET", f"{_path(session_id)}/history{query}", deadline=deadline, part=part)
             found = answer.get("items")
-            yield _Page(cursor, found if isinstance(found, list) else [])
+            yield Page(cursor, found if isinstance(found, list) else [])
             following = answer.get("next")
             if not following:
                 return
@@ -269,105 +264,6 @@ class OpenCXClient:
                 retry_after_seconds=http.retry_after_seconds(response.headers, now=self._now()),
                 is_unclear=status >= 500,
             )
-
-
-@dataclass(frozen=True)
-class _Page:
-    """One page of a history; without a cursor it is the first one."""
-
-    cursor: str | None
-    items: list[Any]
-
-
-@dataclass(frozen=True)
-class _Mark:
-    """How a page of an oldest-first history begins: its cursor, and its first item's digest and time."""
-
-    cursor: str
-    name: str
-    at: datetime
-
-    def is_of(self, page: _Page) -> bool:
-        """Whether the page begins as it did."""
-        return bool(page.items) and _name(page.items[0]) == self.name
-
-
-class _Marks:
-    """The last pages of the sessions whose history was read last; many threads may use it."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._lock = Lock()
-        self._sessions: OrderedDict[str, list[_Mark]] = OrderedDict()
-
-    def before(self, session_id: str, since: datetime) -> _Mark | None:
-        """The last page that begins before that time: what is listed late has its place behind its beginning."""
-        with self._lock:
-            marks = self._sessions.get(session_id)
-            if marks is None:
-                return None
-            self._sessions.move_to_end(session_id)
-            return next((mark for mark in reversed(marks) if mark.at < since), None)
-
-    def add(self, session_id: str, mark: _Mark) -> None:
-        """Remember it; the oldest page, and the session that was not read for longest, are forgotten."""
-        with self._lock:
-            known = {**{each.cursor: each for each in self._sessions.get(session_id, ())}, mark.cursor: mark}
-            self._sessions[session_id] = sorted(known.values(), key=lambda each: each.at)[-MOST_MARKS:]
-            self._sessions.move_to_end(session_id)
-            while len(self._sessions) > self._most:
-                self._sessions.popitem(last=False)
-
-    def drop(self, session_id: str, mark: _Mark) -> None:
-        """Forget one page."""
-        with self._lock:
-            marks = self._sessions.get(session_id, [])
-            if mark in marks:
-                marks.remove(mark)
-
-    def forget(self, session_id: str) -> None:
-        """Forget a session's pages."""
-        with self._lock:
-            self._sessions.pop(session_id, None)
-
-
-class _Order:
-    """What the times of a history say of its order, as far as it was read: one wrong time does not decide it."""
-
-    def __init__(self) -> None:
-        self._pages = self._rises = self._falls = 0
-        self._last: datetime | None = None
-        self._newest: datetime | None = None
-
-    @property
-    def is_newest_first(self) -> bool:
-        """Whether time goes back."""
-        return self._falls > self._rises
-
-    def is_past(self, since: datetime) -> bool:
-        """Whether time goes back, and all of the page that was read last is older; not by the first page alone."""
-        return self._pages > 1 and self.is_newest_first and self._newest is not None and self._newest < since
-
-    def take(self, page: _Page) -> _Mark | None:
-        """Read a page; its mark, where it continues a history that comes oldest first."""
-        before, times = self._last, [at for at in map(time_of, page.items) if at is not None]
-        steps = list(pairwise(times if before is None else [before, *times]))
-        self._pages += 1
-        self._rises += sum(first < second for first, second in steps)
-        self._falls += sum(first > second for first, second in steps)
-        self._newest = max(times, default=None)
-        self._last = times[-1] if times else before
-        # No place to begin: a first item without a time, or behind a later one, which stands on the page before.
-        at = time_of(page.items[0]) if page.items else None
-        if page.cursor is None or at is None or (before is not None and before > at) or self._rises <= self._falls:
-            return None
-        return _Mark(page.cursor, _name(page.items[0]), at)
-
-
-def _name(item: Any) -> str:
-    """A digest by which a history's item is known again."""
-    own = item.get("id") if isinstance(item, dict) else None
-    return hashlib.sha256(json.dumps(own or item, sort_keys=True).encode()).hexdigest()
 
 
 def _path(session_id: str) -> str:

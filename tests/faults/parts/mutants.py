@@ -1,6 +1,6 @@
 """Every rule that is taken out of the service must turn a judge red."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from tests.faults import mutations
 from tests.faults.mutations import Mutation
@@ -55,11 +55,15 @@ MUTANTS: dict[str, tuple[Mutation, Judge]] = {
 
 
 def run(world: World, *, names: Sequence[str] = tuple(MUTANTS)) -> Result:
-    """Each mutant; the lines of the note say who has caught it, and with what."""
-    result = Result("mutants")
+    """Each mutant of the service."""
+    return run_all(world, "mutants", {name: MUTANTS[name] for name in names})
+
+
+def run_all(world: World, title: str, mutants: Mapping[str, tuple[Mutation, Judge]]) -> Result:
+    """Each of these; the lines of the note say who has caught it, and with what."""
+    result = Result(title)
     lines = []
-    for name in names:
-        mutation, judge = MUTANTS[name]
+    for name, (mutation, judge) in mutants.items():
         with mutation():
             seen = judge(world)
         if seen.is_right:
@@ -68,6 +72,6 @@ def run(world: World, *, names: Sequence[str] = tuple(MUTANTS)) -> Result:
         result.add(name, [])
         case, first = seen.findings[0]
         lines.append(f"  {name:<36} caught by {judge.__name__}: {first} [{case}]")
-    result.done(f"{len(lines)} of {len(names)} caught")
+    result.done(f"{len(lines)} of {len(mutants)} caught")
     result.note += "\n" + "\n".join(lines)
     return result

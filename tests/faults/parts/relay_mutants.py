@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 from tests.faults import relay_mutations
 from tests.faults.mutations import Mutation
-from tests.faults.oracle import WRONG, Finding
 from tests.faults.parts import relay, relay_cases, relay_random
-from tests.faults.parts.mutants import Judge
+from tests.faults.parts.mutants import Judge, run_all
 from tests.faults.report import Result
 from tests.faults.talks import REP, SALESFORCE
 from tests.faults.world import World
@@ -39,19 +38,5 @@ MUTANTS: dict[str, tuple[Mutation, Judge]] = {
 
 
 def run(world: World, *, names: Sequence[str] = tuple(MUTANTS)) -> Result:
-    """Each mutant; the lines of the note say who has caught it, and with what."""
-    result = Result("relay: mutants")
-    lines = []
-    for name in names:
-        mutation, judge = MUTANTS[name]
-        with mutation():
-            seen = judge(world)
-        if seen.is_right:
-            result.add(name, [Finding(WRONG, "-", f"survived {judge.__name__}")])
-            continue
-        result.add(name, [])
-        case, first = seen.findings[0]
-        lines.append(f"  {name:<36} caught by {judge.__name__}: {first} [{case}]")
-    result.done(f"{len(lines)} of {len(names)} caught")
-    result.note += "\n" + "\n".join(lines)
-    return result
+    """Each mutant of the relay."""
+    return run_all(world, "relay: mutants", {name: MUTANTS[name] for name in names})
